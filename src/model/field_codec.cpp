@@ -1,0 +1,91 @@
+#include "model/field_codec.hpp"
+
+#include <fmt/format.h>
+
+namespace bai::codec {
+
+std::unexpected<Error> wrong_json(const Json& got, std::string_view wanted) {
+  std::string shown = got.dump();
+  constexpr std::size_t kShown = 80;
+  if (shown.size() > kShown) shown = shown.substr(0, kShown) + "...";
+  return fail(ErrorCode::InvalidArgument, fmt::format("is {}, but must be {}", shown, wanted));
+}
+
+std::unexpected<Error> wrong_value(std::string_view wanted) {
+  return fail(ErrorCode::Corruption, fmt::format("does not hold {}", wanted));
+}
+
+std::string slots_to_text(const SlotMap& slots) {
+  Json out = Json::object();
+  for (const auto& [name, amount] : slots) out.set(name, amount.units);
+  return out.dump();
+}
+
+Result<SlotMap> slots_from_text(std::string_view text) {
+  const auto parsed = Json::parse(text);
+  if (!parsed || !parsed->is_object()) return wrong_value("a JSON object of amounts");
+  SlotMap slots;
+  for (const auto& [name, units] : parsed->members()) {
+    if (!units.is_int()) return wrong_value("integers as amounts");
+    slots.set(name, Amount{units.as_int()});
+  }
+  return slots;
+}
+
+Json slots_to_json(const SlotMap& slots, const SlotTypes& types) {
+  Json out = Json::object();
+  for (const auto& [name, amount] : slots) {
+    out.set(name, format_amount(types.type_of(name), amount));
+  }
+  return out;
+}
+
+Result<SlotMap> slots_from_json(const Json& json, const SlotTypes& types) {
+  if (!json.is_object()) return wrong_json(json, R"(an object of amounts, e.g. {"cpu": "4", "mem": "8g"})");
+  SlotMap slots;
+  for (const auto& [name, value] : json.members()) {
+    if (value.is_null()) continue;
+    if (!types.knows(name)) {
+      return fail(ErrorCode::InvalidArgument,
+                  fmt::format("Unknown slot type: \"{}\"{}", name,
+                              name == "shmem" ? " (shared memory goes into resource_opts.shmem)" : ""),
+                  "unknown-resource-slot-type");
+    }
+    if (!value.is_string() && !value.is_number()) {
+      return wrong_json(value, "an amount such as \"4\" or \"8g\"");
+    }
+    const std::string text = value.is_string() ? std::string(value.as_string()) : value.dump();
+    const auto amount = parse_amount(types.type_of(name), text);
+    if (!amount) {
+      return fail(amount.error().code, fmt::format("slot \"{}\": {}", name, amount.error().message),
+                  amount.error().kind);
+    }
+    slots.set(name, *amount);
+  }
+  return slots;
+}
+
+std::string times_to_text(const StatusTimes& times) {
+  Json out = Json::object();
+  for (const auto& [status, at] : times) out.set(status, at.ns);
+  return out.dump();
+}
+
+Result<StatusTimes> times_from_text(std::string_view text) {
+  const auto parsed = Json::parse(text);
+  if (!parsed || !parsed->is_object()) return wrong_value("a JSON object of times");
+  StatusTimes times;
+  for (const auto& [status, at] : parsed->members()) times.emplace_back(status, Timestamp{at.as_int()});
+  return times;
+}
+
+Json time_to_json(Timestamp at) { return at.ns == 0 ? Json() : Json(to_iso8601(at)); }
+
+Result<Timestamp> time_from_json(const Json& json) {
+  if (json.is_null()) return Timestamp{};
+  const auto parsed = parse_time(json.as_string());
+  if (!json.is_string() || !parsed) return wrong_json(json, "an ISO 8601 time");
+  return parsed->at;
+}
+
+}  // namespace bai::codec
