@@ -1,6 +1,7 @@
 // A JSON document as a value: the vocabulary type for free-form data (environments, options, results).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -39,6 +40,7 @@ class Json {
     return j;
   }
   static Json object(std::initializer_list<Member> members);
+  static Json from_members(Object members);  // the keys must differ
 
   bool is_null() const noexcept { return value_.index() == 0; }
   bool is_bool() const noexcept { return std::holds_alternative<bool>(value_); }

@@ -3,6 +3,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -12,6 +13,8 @@
 #include "bai_manager/result.hpp"
 
 namespace bai {
+
+class Json;
 
 // An amount in the slot's smallest unit: 1/1000 for counted slots (cores, devices, shares), 1 byte
 // for sizes. Integers only, so sums do not depend on the order of addition.
@@ -81,6 +84,8 @@ class SlotMap {
   // No component of this is greater (missing = 0). A partial order: two maps can be incomparable.
   bool fits_in(const SlotMap& other) const noexcept;
   bool equivalent(const SlotMap& other) const noexcept;  // equal after filling in zeros
+  // Every amount listed here is the same there (missing = 0); what only `other` lists is ignored.
+  bool equal_within(const SlotMap& other) const noexcept;
   friend bool operator==(const SlotMap&, const SlotMap&) = default;  // same entries
 
  private:
@@ -101,5 +106,11 @@ class SlotTypes {
  private:
   std::vector<std::pair<std::string, SlotType>> types_;  // ordered by name
 };
+
+// {"cpu": "2", "mem": "4g"}: text or numbers; null members are dropped. InvalidArgument names the
+// slot; kind "unknown-slot-type" for a name that `types` does not know.
+Result<SlotMap> parse_slots(const SlotTypes& types, const Json& object);
+Json slots_to_json(const SlotTypes& types, const SlotMap& slots);            // "4294967296"
+Json slots_to_json_humanized(const SlotTypes& types, const SlotMap& slots);  // "4g"
 
 }  // namespace bai
