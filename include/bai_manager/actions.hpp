@@ -1,0 +1,167 @@
+// What can be asked of a manager: one struct per action, with its result type. All of them are
+// registered in one table (src/action/table.cpp), which names the permission rule of each.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "bai_manager/agent.hpp"
+#include "bai_manager/entities.hpp"
+
+namespace bai {
+
+// Who asks. `Manager` trusts it: the edge that makes one has authenticated the request.
+struct Caller {
+  UserId user;
+  AccessKey access_key;
+  DomainName domain;
+  UserRole role = UserRole::User;
+  bool is_system = false;  // the embedding program itself: may do everything
+  std::string request_id;
+
+  static Caller system() {
+    Caller caller;
+    caller.role = UserRole::Superadmin;
+    caller.is_system = true;
+    return caller;
+  }
+  friend bool operator==(const Caller&, const Caller&) = default;
+};
+
+template <class A>
+concept Action = requires {
+  typename A::Result;
+  { A::kName } -> std::convertible_to<std::string_view>;
+};
+
+// ---- sessions -----------------------------------------------------------------------------------
+
+// Queues a session. InvalidArgument for anything that can never be right, NotFound for an unknown
+// image, project or dependency, QuotaExceeded for limits that apply at once, PermissionDenied when
+// acting for somebody else without the role for it.
+struct CreateSession {
+  static constexpr std::string_view kName = "create_session";
+  struct Result {
+    SessionId id;
+    bool created = true;  // false: an existing session of that name is reused
+  };
+  std::string name;  // 4-64 characters: word characters, inside also '.' and '-'
+  std::string image;  // canonical name or alias
+  std::string architecture = "x86_64";
+  SessionType type = SessionType::Interactive;
+  DomainName domain{"default"};
+  std::string project = "default";
+  std::optional<ResourceGroupName> resource_group;  // none: the first that the owner may use
+  ClusterMode cluster_mode = ClusterMode::SingleNode;
+  std::int64_t cluster_size = 1;  // kernels
+  std::int64_t priority = 10, job_priority = 0;
+  bool is_preemptible = true;
+  SlotMap slots;  // of each kernel; cpu and mem are taken from the image when absent
+  Json resource_opts = Json::object();  // "shmem", "agent_selection_policy", "restartable", ...
+  Json environ = Json::object();
+  std::vector<std::string> agents;  // designated
+  std::vector<SessionId> dependencies;
+  std::string tag, startup_command, bootstrap_script, callback_url;
+  std::vector<std::int64_t> preopen_ports;
+  std::optional<Duration> batch_timeout;  // batch only
+  Timestamp starts_at;                    // batch only; 0: none
+  bool reuse = true;                      // a live session of that name and image is returned
+  std::optional<AccessKey> owner;         // act for another keypair (admins)
+};
+
+// Ends a session: CANCELLED when it was pending, TERMINATING otherwise, TERMINATED at once when
+// forced (its kernels are still destroyed on their agents).
+struct DestroySession {
+  static constexpr std::string_view kName = "destroy_session";
+  struct Result {
+    // "cancelled" or "terminated" for each session that this call ended
+    std::vector<std::pair<SessionId, std::string>> ended;
+  };
+  SessionId id;
+  bool forced = false;
+  bool recursive = false;  // also the live sessions that depend on it
+  std::string reason = "user-requested";
+};
+
+struct RenameSession {  // only while RUNNING; AlreadyExists when the owner has a live one of that name
+  static constexpr std::string_view kName = "rename_session";
+  struct Result {};
+  SessionId id;
+  std::string name;
+};
+
+// ---- calls to the agent of a session's main kernel: Conflict unless the session runs --------------
+
+struct ExecuteCode {
+  static constexpr std::string_view kName = "execute_code";
+  using Result = Json;  // {"runId", "status", "exitCode", "options", "console", "files"}
+  SessionId id;
+  std::string mode = "query";  // "query", "batch", "continue", "input"
+  std::string code;
+  std::string run_id;  // empty: a new run; "continue" and "input" need one
+  Json options = Json::object();
+  Duration flush_timeout = seconds(2);  // then the answer is "continued"
+};
+struct InterruptSession {
+  static constexpr std::string_view kName = "interrupt_session";
+  using Result = Json;
+  SessionId id;
+};
+struct CompleteCode {
+  static constexpr std::string_view kName = "complete_code";
+  using Result = Json;  // {"status", "error", "suggestions"}
+  SessionId id;
+  std::string code;
+  Json options = Json::object();
+};
+struct SessionLogs {  // also of sessions that have ended, from the stored tail
+  static constexpr std::string_view kName = "session_logs";
+  using Result = std::string;
+  SessionId id;
+  std::optional<KernelId> kernel;  // none: the main kernel
+};
+struct ListSessionFiles {
+  static constexpr std::string_view kName = "list_session_files";
+  using Result = Json;  // {"files": JSON text, "errors", "abspath"}
+  SessionId id;
+  std::string path = ".";
+};
+struct UploadSessionFile {
+  static constexpr std::string_view kName = "upload_session_file";
+  struct Result {};
+  SessionId id;
+  std::string name;  // relative to the working directory
+  Bytes data;
+};
+struct DownloadSessionFile {
+  static constexpr std::string_view kName = "download_session_file";
+  using Result = Bytes;  // a tar archive
+  SessionId id;
+  std::string path;
+  bool single = false;
+};
+
+// ---- administration -----------------------------------------------------------------------------
+
+// Inserts or replaces rows: {"domains": [{...}, ...], "users": [...], ...}, tables and fields as
+// described by schema.hpp. All or nothing. For seeding, not for live sessions and kernels.
+struct LoadFixture {
+  static constexpr std::string_view kName = "load_fixture";
+  struct Result {
+    std::size_t inserted = 0, replaced = 0;
+  };
+  Json document;
+};
+
+struct ModifyAgent {
+  static constexpr std::string_view kName = "modify_agent";
+  struct Result {};
+  AgentId id;
+  std::optional<bool> schedulable;
+};
+
+}  // namespace bai
