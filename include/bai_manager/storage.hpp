@@ -42,7 +42,8 @@ struct Schema {
   std::vector<TableSpec> tables;
 };
 
-// Monotonic per row, starting at 1 when the row is first put; 0 means "no such row".
+// 1 when the row is first put, one more with every further put; 0 means "no such row". A row that
+// was erased and is put again starts at 1.
 using Revision = std::uint64_t;
 
 struct Record {
@@ -70,7 +71,9 @@ struct WriteBatch {
 };
 
 enum class Compare : std::uint8_t { Eq, Ne, Lt, Le, Gt, Ge, Prefix };  // Prefix: text only
-struct Condition {  // null never matches, except Eq against null
+// Null never matches, except Eq against null. Numbers compare exactly with numbers of either type;
+// any other mix of types is InvalidArgument.
+struct Condition {
   std::uint16_t column = 0;
   Compare op = Compare::Eq;
   Value value;
@@ -97,7 +100,8 @@ class Storage {
  public:
   virtual ~Storage() = default;
 
-  // Creates or migrates the schema. Called once, before anything else.
+  // Creates or migrates the schema. Called before anything else; calling it again (a restart on the
+  // same object) checks or migrates again.
   virtual Status open(const Schema& schema) = 0;
 
   virtual Result<std::optional<Record>> get(std::uint16_t table, const Value& key) = 0;
@@ -105,8 +109,9 @@ class Storage {
   virtual Result<std::uint64_t> count(std::uint16_t table,
                                       const std::vector<Condition>& conditions) = 0;
 
-  // Applies all writes or none. Conflict when an expectation does not hold, AlreadyExists when a
-  // unique index would be violated, InvalidArgument when a row does not fit its table (wrong number
+  // Applies all writes or none. Conflict when an expectation does not hold, AlreadyExists when the
+  // rows as they are after the whole batch would violate a unique index (nulls never collide; two
+  // rows may swap their values), InvalidArgument when a row does not fit its table (wrong number
   // of columns, wrong type, null in a column that is not nullable), Unavailable when the backend
   // refused and nothing was applied (disk full, connection refused), InDoubt when it died between
   // sending and hearing back. Durable on return, except for backends that document otherwise.
@@ -128,6 +133,7 @@ class FaultyStorage : public Storage {
     LoseAnswer,      // applied, then InDoubt
     LoseCommit,      // not applied, then InDoubt
   };
+  // After `skip` commits that pass, `count` commits fail. Replaces what was set before.
   virtual void fail_next_commits(Fault fault, std::uint32_t count, std::uint32_t skip = 0) = 0;
   virtual void fail_reads(bool on) = 0;
   virtual std::uint64_t commits() const = 0;  // commit() calls so far
