@@ -61,13 +61,14 @@ struct EventClientOptions {
   Duration resend_after = seconds(2);
   std::size_t max_events = 65536;  // unacknowledged ones other than heartbeats; more are refused
   std::size_t window = 1024;       // sent and unacknowledged at a time
-  LogSink* log = nullptr;          // outlives the client
+  std::size_t max_message_bytes = 4U << 20U;  // of one payload; larger ones are refused
+  LogSink* log = nullptr;                     // outlives the client
 };
 
 struct EventClientStats {
   std::uint64_t queued = 0, sent = 0, resent = 0, acked = 0;
   std::uint64_t coalesced = 0;  // heartbeats replaced by a newer one of the same agent
-  std::uint64_t dropped = 0;    // refused because max_events was reached
+  std::uint64_t dropped = 0;    // refused: max_events or max_message_bytes was reached
   std::uint64_t malformed = 0;  // messages from the manager that do not decode
   std::uint64_t pending = 0;    // unacknowledged now
 };
@@ -82,7 +83,7 @@ class EventClient {
   EventClient(const EventClient&) = delete;
   EventClient& operator=(const EventClient&) = delete;
 
-  // Any thread, never blocks. False: dropped, the queue is full.
+  // Any thread, never blocks. False: dropped, the queue is full or the event too large.
   bool send(const AgentId& source, const AgentEventBody& body);
   bool send_raw(const AgentId& source, std::string name, std::string payload);
   // Waits until everything sent so far is acknowledged. False: not within `timeout`.

@@ -63,4 +63,8 @@ class ZmqAgentGateway : public AgentGateway {
   std::unique_ptr<Impl> impl_;
 };
 
+// One agent takes about four file descriptors. Raises the process's soft limit to its hard one; for
+// programs with many agents to call first.
+void raise_open_file_limit() noexcept;
+
 }  // namespace bai::server
