@@ -22,6 +22,9 @@ class ManualEnv {
   ManualEnv& operator=(const ManualEnv&) = delete;
 
   Env env();
+  // A fourth executor for what is not the manager (agents, clients): it has turns and a seed like
+  // the others, but a crash does not touch it.
+  Executor& outside();
   Timestamp now() const;
 
   // Runs one task that is due; false when none is.
@@ -30,13 +33,14 @@ class ManualEnv {
   void run(std::uint64_t tasks_max = 10'000'000);
   // Moves time forward, firing timers in order and running what they cause.
   void advance(Duration by);
-  // Advances from timer to timer until `done()` or `within` has passed; the value of `done()`.
+  // Advances from task to task until `done()`, which is asked before each, or `within` has passed;
+  // the value of `done()`.
   bool advance_until(const std::function<bool()>& done, Duration within);
 
-  // Schedules test code on the virtual time line.
+  // Schedules test code on the virtual time line (on outside()).
   void at(Timestamp when, Task task);
 
-  // Drops all tasks and timers that have not run (a crash).
+  // Drops all tasks and timers of loop, planner and storage that have not run (a crash).
   void forget_all();
 
   std::vector<std::string> log_lines() const;
