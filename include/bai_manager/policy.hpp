@@ -1,0 +1,303 @@
+// Scheduling policies: who goes first (Sequencer), may it run now (Validator), where does it run
+// (Selector). Each is a pure function of a view of one resource group: same view, options, `now`
+// and `seed` give the same answer. Amounts are integers; whatever is iterated is ordered.
+//
+// Policies are shared by all passes and may run on several threads at once: no mutable members. A
+// policy that throws, names an agent that was no candidate or hands out a session twice fails its
+// resource group's pass; the others go on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "bai_manager/entities.hpp"
+#include "bai_manager/ids.hpp"
+#include "bai_manager/json.hpp"
+#include "bai_manager/resources.hpp"
+#include "bai_manager/result.hpp"
+#include "bai_manager/time.hpp"
+
+namespace bai {
+
+namespace sched {
+class AgentSearch;
+struct ViewSource;
+}  // namespace sched
+
+using AgentIndex = std::uint32_t;    // an agent of the view; ties go to the smaller one
+using PendingIndex = std::uint32_t;  // a pending session of the view
+using SlotIndex = std::uint32_t;     // a slot name; valid for one view
+
+struct SlotRequest {
+  SlotIndex slot = 0;
+  std::int64_t units = 0;  // 0: asked for explicitly as none
+  friend bool operator==(const SlotRequest&, const SlotRequest&) = default;
+};
+
+// What goes onto one agent: one kernel, or all kernels of a single-node session together.
+struct Requirement {
+  std::uint32_t architecture = 0;  // SchedView::architecture_name
+  std::uint32_t containers = 1;
+  std::vector<SlotRequest> slots;  // in the order of slot names
+  friend bool operator==(const Requirement&, const Requirement&) = default;
+};
+
+// What a session asks for. Sessions that ask for exactly the same share one object.
+struct Request {
+  ClusterMode mode = ClusterMode::SingleNode;
+  bool mixed_architectures = false;       // on a single node: can never be placed
+  std::vector<Requirement> requirements;  // placed all together or not at all
+  std::vector<SlotRequest> total;         // in the order of slot names
+};
+
+// Rare wishes and bounds of a session; most have none.
+struct PendingDetails {
+  std::vector<std::string> dependencies;  // session ids
+  std::vector<AgentId> designated_agents, failed_agents;
+  std::string agent_selection_policy;       // "", "strict" or "preferred"; the session's own
+  Timestamp retry_at, requested_starts_at;  // 0: none
+};
+
+struct PendingSession {
+  SessionId id;
+  Timestamp created_at;
+  std::int32_t priority = 0;
+  SessionType type = SessionType::Interactive;
+  std::uint32_t owner = 0;                  // SchedView::owner
+  std::uint32_t request = 0;                // SchedView::request
+  const PendingDetails* details = nullptr;  // may be null
+};
+
+struct Owner {
+  UserId user;
+  ProjectId project;
+  DomainName domain;
+  AccessKey access_key;
+};
+
+// What a scope holds, with what this pass has granted so far.
+struct Holding {
+  std::vector<std::int64_t> units;  // by slot; shorter than the slots means zeros
+  std::int64_t sessions = 0;        // without private (system) sessions
+  std::int64_t sftp_sessions = 0;   // private ones
+  std::int64_t of(SlotIndex slot) const noexcept { return slot < units.size() ? units[slot] : 0; }
+};
+
+enum class DependencyState : std::uint8_t { Unknown, Waiting, Succeeded, Failed };
+enum class QueueOrder : std::uint8_t { OldestFirst, NewestFirst };
+
+// One pass's order of sessions, drawn one by one.
+class Ordering {
+ public:
+  virtual ~Ordering() = default;
+  // Every pending session of the view at most once; nothing at the end.
+  virtual std::optional<PendingIndex> next() = 0;
+  // The session drawn last got its agents: its owner's holding has grown.
+  virtual void placed(PendingIndex) {}
+};
+
+// One resource group as a pass sees it. `free`, `containers` and `holding` follow the plan as it
+// grows. Valid during the call that gets it (an Ordering may keep it while it lives).
+class SchedView {
+ public:
+  explicit SchedView(const sched::ViewSource& source) : source_(&source) {}  // made by the planner
+
+  StateVersion version() const noexcept;
+  Timestamp now() const noexcept;
+  std::uint64_t seed() const noexcept;  // the only randomness a policy may use
+  const ResourceGroupName& resource_group() const noexcept;
+
+  // Slots.
+  std::size_t slot_count() const noexcept;
+  const std::string& slot_name(SlotIndex slot) const noexcept;
+  SlotType slot_type(SlotIndex slot) const noexcept;
+  std::optional<SlotIndex> find_slot(std::string_view name) const noexcept;
+  // Requested slots in the order in which selectors look at them: those of the resource group's
+  // priority list (exact names), then the others by name.
+  std::vector<SlotIndex> selection_order(const Requirement& requirement) const;
+
+  // Agents, ordered by id, also those that take nothing now.
+  std::size_t agent_count() const noexcept;
+  const AgentId& agent_id(AgentIndex agent) const noexcept;
+  const std::string& architecture_name(std::uint32_t architecture) const noexcept;
+  std::uint32_t architecture(AgentIndex agent) const noexcept;
+  bool takes_sessions(AgentIndex agent) const noexcept;  // alive and schedulable
+  std::uint32_t containers(AgentIndex agent) const noexcept;
+  bool has_slot(AgentIndex agent, SlotIndex slot) const noexcept;
+  // Amounts in the slot's units; 0 where the agent does not have the slot. Free is negative where
+  // more is granted than there is (capacity that shrank).
+  std::int64_t capacity(AgentIndex agent, SlotIndex slot) const noexcept;
+  std::int64_t free(AgentIndex agent, SlotIndex slot) const noexcept;
+  std::int64_t observed_free(AgentIndex agent, SlotIndex slot) const noexcept;  // before this pass
+  // The same for all agents at once; empty when no agent of the group has the slot.
+  std::span<const std::int64_t> free_column(SlotIndex slot) const noexcept;
+  std::int64_t group_capacity(SlotIndex slot) const noexcept;  // of agents that take sessions
+
+  // Pending sessions.
+  std::size_t pending_count() const noexcept;
+  const PendingSession& session(PendingIndex session) const noexcept;
+  const Request& request(const PendingSession& session) const noexcept;
+  const Owner& owner(const PendingSession& session) const noexcept;
+  // Priority bands, highest first; within a band by creation time, then by id.
+  std::unique_ptr<Ordering> queue(QueueOrder order) const;
+  std::vector<std::int32_t> bands() const;
+  std::vector<PendingIndex> band(std::int32_t priority) const;  // oldest first; O(its size)
+  DependencyState dependency(std::string_view session_id) const noexcept;
+
+  // Holdings and limits; null: no such row, thus no limit.
+  Holding holding(ScopeKind kind, const PendingSession& session) const;
+  const KeypairPolicy* user_policy(const PendingSession& session) const noexcept;  // main keypair's
+  const SlotMap* project_limits(const PendingSession& session) const noexcept;
+  const SlotMap* domain_limits(const PendingSession& session) const noexcept;
+
+ private:
+  const sched::ViewSource* source_;
+};
+
+class Sequencer {
+ public:
+  virtual ~Sequencer() = default;
+  virtual std::unique_ptr<Ordering> start(const SchedView& view) const = 0;
+};
+
+// For sequencers that sort: priority bands are kept, each band is sorted when it is reached.
+class BandSorter : public Sequencer {
+ public:
+  std::unique_ptr<Ordering> start(const SchedView& view) const final;
+  // Reorders `band`, which comes oldest first. Must keep its members.
+  virtual void sort(const SchedView& view, std::vector<PendingIndex>& band) const = 0;
+};
+
+struct Refusal {
+  std::string code;     // of the PendingReason: "quota", "concurrency", "dependency", ...
+  std::string kind;     // error code of the reference system, e.g. "user_check-limit_forbidden"
+  std::string message;  // whole sentence(s) for the session's owner
+  bool never = false;   // waiting will not help
+  Timestamp due;        // when time alone lifts it; 0: something else must change
+};
+
+class Validator {
+ public:
+  virtual ~Validator() = default;
+  // Appends every reason why `session` may not start now. A refused session never holds up those
+  // behind it.
+  virtual void check(const SchedView& view, const PendingSession& session,
+                     std::vector<Refusal>& refusals) const = 0;
+};
+
+// One part of a lexicographic key; the smallest key wins, the first agent among equals.
+struct KeyPart {
+  enum class What : std::uint8_t {
+    UnusedCapabilities,  // slots requested as 0 of which the agent had some free before this pass
+    LeastFree,           // free amount of `slot`; agents without the slot come last
+    MostFree,            // the same descending; agents without the slot come last
+  };
+  What what = What::LeastFree;
+  SlotIndex slot = 0;
+};
+
+// The agents that a requirement may go to: they fit, and belong to the best class (designated
+// before others, those where this session failed before last).
+class Candidates {
+ public:
+  explicit Candidates(sched::AgentSearch& search) : search_(&search) {}  // made by the planner
+
+  bool empty() const;
+  // All of them in view order. O(agents of the group) once per requirement.
+  std::span<const AgentIndex> list() const;
+  // The one with the smallest key. Does not need the list: the planner's indexes answer it.
+  std::optional<AgentIndex> best(std::span<const KeyPart> key) const;
+
+ private:
+  sched::AgentSearch* search_;
+};
+
+struct Demand {
+  const PendingSession& session;
+  const Requirement& requirement;
+  // Counts this group's choices: those of this pass, on top of the containers that its agents held
+  // before it. What a rotation needs.
+  std::uint64_t pick = 0;
+};
+
+class Selector {
+ public:
+  virtual ~Selector() = default;
+  // One of `candidates` (there is at least one), or nothing to leave the session waiting.
+  virtual std::optional<AgentIndex> select(const SchedView& view, const Demand& demand,
+                                           const Candidates& candidates) const = 0;
+};
+
+// Options of one policy, read by its factory. A wrong type or value, and a member that nobody has
+// read, are errors that the registry reports with the name of policy and option.
+class PolicyOptions {
+ public:
+  explicit PolicyOptions(const Json& object);
+  std::int64_t integer(std::string_view name, std::int64_t fallback, std::int64_t min,
+                       std::int64_t max);
+  bool flag(std::string_view name, bool fallback);
+  std::string text(std::string_view name, std::string_view fallback);
+  std::string choice(std::string_view name, std::initializer_list<std::string_view> allowed,
+                     std::string_view fallback);
+  std::vector<std::string> texts(std::string_view name);  // absent: empty
+  Status finish() const;                                  // the first problem
+
+ private:
+  const Json* read(std::string_view name);
+  void problem(std::string text);
+
+  const Json* object_;
+  std::vector<std::string> read_;
+  std::string problem_;
+};
+
+// Names and how to make what they name. Fill it before the manager opens; const and thread-safe
+// afterwards.
+class PolicyRegistry {
+ public:
+  template <class P>
+  using Factory = std::function<std::unique_ptr<const P>(PolicyOptions&)>;
+
+  // AlreadyExists for a name that is taken, InvalidArgument for an empty one.
+  Status add_sequencer(std::string name, Factory<Sequencer> factory);
+  Status add_validator(std::string name, Factory<Validator> factory);
+  Status add_selector(std::string name, Factory<Selector> factory);
+
+  // NotFound (with the names there are) for an unknown name, InvalidArgument for bad options
+  // (`options` is an object or null).
+  Result<std::unique_ptr<const Sequencer>> make_sequencer(std::string_view name,
+                                                          const Json& options) const;
+  Result<std::unique_ptr<const Validator>> make_validator(std::string_view name,
+                                                          const Json& options) const;
+  Result<std::unique_ptr<const Selector>> make_selector(std::string_view name,
+                                                        const Json& options) const;
+  std::vector<std::string> sequencers() const;  // by name
+  std::vector<std::string> validators() const;  // as added: the order in which they check
+  std::vector<std::string> selectors() const;   // by name
+
+  // Whether a resource group with these settings can be planned: InvalidArgument or NotFound that
+  // says which setting is wrong. For whoever lets users write them.
+  Status check(const ResourceGroup& group) const;
+
+ private:
+  template <class P>
+  using Table = std::vector<std::pair<std::string, Factory<P>>>;
+  Table<Sequencer> sequencers_;
+  Table<Validator> validators_;
+  Table<Selector> selectors_;
+};
+
+// fifo, lifo, drf; dependencies, reserved-start, resource-policy; concentrated, dispersed, legacy,
+// roundrobin. Explicit: nothing registers itself. AlreadyExists when one of the names is taken.
+Status add_builtin_policies(PolicyRegistry& registry);
+
+}  // namespace bai

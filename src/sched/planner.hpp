@@ -1,0 +1,76 @@
+// Decides which pending sessions start where. Fed with the changes of every published version, it
+// answers with plans; it reads nothing but its own mirror of the state.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bai_manager/entities.hpp"
+#include "bai_manager/policy.hpp"
+#include "model/changeset.hpp"
+
+namespace bai {
+
+struct Placement {
+  SessionId session;
+  std::vector<std::pair<KernelId, AgentId>> kernels;  // every pending kernel of the session
+  friend bool operator==(const Placement&, const Placement&) = default;
+};
+
+struct Explained {  // why a session still waits; only where it differs from the last one emitted
+  SessionId session;
+  std::shared_ptr<const PendingReason> reason;
+};
+
+struct Plan {
+  StateVersion based_on;
+  std::vector<Placement> placements;
+  std::vector<Explained> explained;
+  std::optional<Timestamp> wake_at;  // a requested start or retry that becomes due
+  std::vector<std::string> errors;   // of policies: that resource group's pass is abandoned
+};
+
+struct PlanLimits {
+  std::uint32_t sessions_max = 1000;  // placements per pass
+  // Per resource group and pass: agents examined plus sessions looked at. What is left waits for
+  // the next pass.
+  std::uint64_t steps_max = 200'000'000;
+  // Sessions at the front of each queue that are told their position and the missing amounts;
+  // those behind get a reason without numbers that change with every pass.
+  std::uint32_t positions_max = 100;
+};
+
+namespace sched {
+class Mirror;
+}  // namespace sched
+
+// One thread at a time (the planner's). Deterministic: the same feeds in the same order, `now` and
+// `seed` give the same plan, byte for byte.
+class Planner {
+ public:
+  Planner(std::shared_ptr<const PolicyRegistry> policies, PlanLimits limits);
+  ~Planner();
+  Planner(const Planner&) = delete;
+  Planner& operator=(const Planner&) = delete;
+
+  // Coalesced changes of one version, in order of versions; the first call carries every row of
+  // the loaded state as an insert. Order within a call does not matter.
+  void feed(StateVersion version, std::span<const Change> changes);
+
+  // Leaves the mirror as it was: what is accepted comes back through `feed`. Not to be called
+  // before the version in which the previous plan was applied has been fed.
+  Plan plan(Timestamp now, std::uint64_t seed);
+
+  const sched::Mirror& mirror() const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bai
