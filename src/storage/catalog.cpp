@@ -71,6 +71,11 @@ Status check_table(const TableSpec& table) {
     const Value& fallback = table.columns[i].fallback;
     if (fallback.index() == 0) continue;
     if (auto ok = check_value(table, i, fallback); !ok) return ok;
+    const auto* text = std::get_if<std::string>(&fallback);
+    if (text && text->find('\0') != std::string::npos) {
+      return invalid(fmt::format("The fallback of {}.{} contains a NUL byte", table.name,
+                                 table.columns[i].name));
+    }
   }
   std::set<std::string> indexes;
   for (const IndexSpec& index : table.indexes) {
