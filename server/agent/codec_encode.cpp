@@ -35,7 +35,7 @@ void pack_image(Packer& p, const ImageSpec& i) {
 
 void pack_kernel(Packer& p, const CreateKernels& c, const KernelSpec& k) {
   const std::string session = to_string(c.session);
-  p.map(32).str("image");
+  p.map(30).str("image");
   pack_image(p, k.image);
   p.str("kernel_id").str(to_string(k.id)).str("session_id").str(session);
   p.str("owner_user_id").str(to_string(k.owner)).str("owner_project_id").nil();
