@@ -152,15 +152,15 @@ class Verifier {
 
 // What a client adds to a request.
 struct SignRequest {
-  std::string_view method;
-  std::string_view target;  // path and query as they will be on the request line
-  std::string_view host;    // as in the Host header, with the port when there is one
-  std::string_view access_key;
-  std::string_view secret_key;
-  std::optional<std::string_view> content_type;  // none for requests without the header
+  std::string_view method{};
+  std::string_view target{};  // path and query as they will be on the request line
+  std::string_view host{};    // as in the Host header, with the port when there is one
+  std::string_view access_key{};
+  std::string_view secret_key{};
+  std::optional<std::string_view> content_type{};  // none for requests without the header
   std::string_view version = kCurrentVersion;
   HashAlgorithm algorithm = HashAlgorithm::Sha256;
-  std::string_view body;  // read only for versions before v4.20181215
+  std::string_view body{};  // read only for versions before v4.20181215
 };
 using HeaderList = std::vector<std::pair<std::string, std::string>>;
 
