@@ -207,7 +207,6 @@ struct Session {
   Timestamp retry_at;           // earliest next attempt; 0: at once
   std::vector<std::string> failed_agents;
   bool batch_triggered = false;  // recorded before the trigger is sent
-  bool force_destroy = false;    // ended by force: its kernels are still to be destroyed on agents
 
   // volatile
   std::shared_ptr<const PendingReason> pending_reason;
@@ -233,8 +232,7 @@ struct Kernel {
   std::string status_info;
   StatusTimes status_times;
   std::optional<std::int64_t> exit_code;
-  bool create_sent = false;   // recorded before the create is sent: ask, never repeat
-  bool destroy_owed = false;  // its agent may still run it although it has ended here
+  bool create_sent = false;  // recorded before the create is sent, which is never repeated
   Timestamp created_at, starts_at, terminated_at;
 };
 

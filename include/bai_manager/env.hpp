@@ -32,6 +32,10 @@ class Executor {
   virtual void post(Task task) = 0;                              // any thread; never runs inline
   virtual TimerId run_after(Duration delay, Task task) = 0;      // any thread
   virtual void cancel(TimerId id) = 0;  // any thread; no effect once the task has started
+
+  // For executors without a thread of their own: runs what is due, on the calling thread, and
+  // answers whether anything was. False for all others.
+  virtual bool drive() { return false; }
 };
 
 enum class LogLevel : std::uint8_t { Debug, Info, Warn, Error };

@@ -143,12 +143,15 @@ class Manager {
   // DeadlineExceeded when something was left (it is resumed at the next open).
   Status close(Duration patience);
 
+  // Stops at once without flushing anything, as a crash would; replies that are owed are dropped.
+  void abandon() noexcept;
+
  private:
   struct Impl;
-  explicit Manager(std::unique_ptr<Impl> impl);
+  explicit Manager(std::shared_ptr<Impl> impl);
   void submit_erased(Caller caller, std::string_view action, std::shared_ptr<void> body,
                      std::move_only_function<void(Result<std::shared_ptr<void>>)> reply);
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;
 };
 
 // Who an access key is: Unauthenticated unless the keypair and its user are there and active.

@@ -31,12 +31,12 @@ inline constexpr Amount kInfiniteAmount{std::numeric_limits<std::int64_t>::max()
 Amount operator+(Amount a, Amount b) noexcept;
 Amount operator-(Amount a, Amount b) noexcept;
 
-enum class SlotType : std::uint8_t { Count, Bytes, Unique, Unified };
+enum class SlotType : std::uint8_t { Count, Size, Unique, Unified };
 std::string_view to_string(SlotType type) noexcept;
 Result<SlotType> parse_slot_type(std::string_view text);
 
 constexpr std::int64_t units_per_one(SlotType type) noexcept {
-  return type == SlotType::Bytes ? 1 : 1000;
+  return type == SlotType::Size ? 1 : 1000;
 }
 
 // Sizes: "1g", "512k", "1.1k" (truncates), "12_345 bytes", "2 KiBytes", "inf"; powers of 1024.

@@ -6,13 +6,13 @@
 
 namespace bai {
 
-void Changeset::record(EntityKind entity, RowPtr before, RowPtr after) {
+void Changeset::record(EntityKind entity, RowPtr before, RowPtr after, bool is_volatile) {
   if (after) {
     state_.put_row(entity, after);
   } else {
     state_.erase_row(entity, before.get());
   }
-  changes_.push_back({entity, std::move(before), std::move(after)});
+  changes_.push_back({entity, std::move(before), std::move(after), is_volatile});
 }
 
 void Changeset::rollback(std::size_t to) {
@@ -40,6 +40,7 @@ std::vector<Change> coalesce(std::vector<Change> changes) {
       at = earlier->second;
       made_by.erase(earlier);
       merged[at].after = std::move(change.after);
+      merged[at].is_volatile = merged[at].is_volatile && change.is_volatile;
     } else {
       merged.push_back(std::move(change));
     }

@@ -15,6 +15,7 @@ struct Change {
   EntityKind entity{};
   RowPtr before;  // null: inserted
   RowPtr after;   // null: erased
+  bool is_volatile = false;  // differs in volatile fields only: nothing to store, nothing to plan
 
   template <Entity E>
   const E* old_row() const {
@@ -39,34 +40,33 @@ class Changeset {
     BAI_ASSERT(state_.find<E>(key) == nullptr, "a row is inserted once");
     auto after = std::make_shared<const E>(std::move(row));
     const E& inserted = *after;
-    record(EntityTraits<E>::kind, nullptr, std::move(after));
+    record(EntityTraits<E>::kind, nullptr, std::move(after), false);
     return inserted;
   }
 
   // `edit(E&)` works on a copy that replaces the row; the key must stay as it is.
   template <Entity E, class Edit>
   const E& update(const KeyOf<E>& key, Edit&& edit) {
-    auto before = state_.table<E>().share(key);
-    BAI_ASSERT(before != nullptr, "a row that is updated exists");
-    auto after = std::make_shared<E>(*before);
-    edit(*after);
-    BAI_ASSERT(Table<E>::key_of(*after) == key, "an update keeps the key");
-    const E& updated = *after;
-    record(EntityTraits<E>::kind, std::move(before), std::move(after));
-    return updated;
+    return replace<E>(key, std::forward<Edit>(edit), false);
+  }
+  // The same for an edit that touches volatile fields only.
+  template <Entity E, class Edit>
+  const E& update_volatile(const KeyOf<E>& key, Edit&& edit) {
+    return replace<E>(key, std::forward<Edit>(edit), true);
   }
 
   template <Entity E>
   void erase(const KeyOf<E>& key) {
     auto before = state_.table<E>().share(key);
     BAI_ASSERT(before != nullptr, "a row that is erased exists");
-    record(EntityTraits<E>::kind, std::move(before), nullptr);
+    record(EntityTraits<E>::kind, std::move(before), nullptr, false);
   }
 
   // A row of a cold entity: goes to storage only.
   template <Entity E>
   void append(E row) {
-    changes_.push_back({EntityTraits<E>::kind, nullptr, std::make_shared<const E>(std::move(row))});
+    changes_.push_back(
+        {EntityTraits<E>::kind, nullptr, std::make_shared<const E>(std::move(row)), false});
   }
 
   // Everything recorded since `to` is undone.
@@ -77,7 +77,18 @@ class Changeset {
   std::vector<Change> take() { return std::exchange(changes_, {}); }
 
  private:
-  void record(EntityKind entity, RowPtr before, RowPtr after);
+  template <Entity E, class Edit>
+  const E& replace(const KeyOf<E>& key, Edit&& edit, bool is_volatile) {
+    auto before = state_.table<E>().share(key);
+    BAI_ASSERT(before != nullptr, "a row that is updated exists");
+    auto after = std::make_shared<E>(*before);
+    edit(*after);
+    BAI_ASSERT(Table<E>::key_of(*after) == key, "an update keeps the key");
+    const E& updated = *after;
+    record(EntityTraits<E>::kind, std::move(before), std::move(after), is_volatile);
+    return updated;
+  }
+  void record(EntityKind entity, RowPtr before, RowPtr after, bool is_volatile);
 
   State& state_;
   std::vector<Change> changes_;

@@ -45,7 +45,6 @@ void describe(Describe<Session>& d) {
   d.field<&Session::retry_at>("retry_at");
   d.field<&Session::failed_agents>("failed_agents");
   d.field<&Session::batch_triggered>("batch_triggered");
-  d.field<&Session::force_destroy>("force_destroy");
   d.field<&Session::num_queries>("num_queries", kVolatile);
   d.field<&Session::last_access>("last_access", kVolatile);
   d.index("by_owner_name", {"access_key", "name"});
@@ -76,7 +75,6 @@ void describe(Describe<Kernel>& d) {
   d.field<&Kernel::status_times>("status_history");
   d.field<&Kernel::exit_code>("exit_code");
   d.field<&Kernel::create_sent>("create_sent");
-  d.field<&Kernel::destroy_owed>("destroy_owed");
   d.field<&Kernel::created_at>("created_at", kImmutable);
   d.field<&Kernel::starts_at>("starts_at");
   d.field<&Kernel::terminated_at>("terminated_at");

@@ -32,39 +32,6 @@ Result<SlotMap> slots_from_text(std::string_view text) {
   return slots;
 }
 
-Json slots_to_json(const SlotMap& slots, const SlotTypes& types) {
-  Json out = Json::object();
-  for (const auto& [name, amount] : slots) {
-    out.set(name, format_amount(types.type_of(name), amount));
-  }
-  return out;
-}
-
-Result<SlotMap> slots_from_json(const Json& json, const SlotTypes& types) {
-  if (!json.is_object()) return wrong_json(json, R"(an object of amounts, e.g. {"cpu": "4", "mem": "8g"})");
-  SlotMap slots;
-  for (const auto& [name, value] : json.members()) {
-    if (value.is_null()) continue;
-    if (!types.knows(name)) {
-      return fail(ErrorCode::InvalidArgument,
-                  fmt::format("Unknown slot type: \"{}\"{}", name,
-                              name == "shmem" ? " (shared memory goes into resource_opts.shmem)" : ""),
-                  "unknown-resource-slot-type");
-    }
-    if (!value.is_string() && !value.is_number()) {
-      return wrong_json(value, "an amount such as \"4\" or \"8g\"");
-    }
-    const std::string text = value.is_string() ? std::string(value.as_string()) : value.dump();
-    const auto amount = parse_amount(types.type_of(name), text);
-    if (!amount) {
-      return fail(amount.error().code, fmt::format("slot \"{}\": {}", name, amount.error().message),
-                  amount.error().kind);
-    }
-    slots.set(name, *amount);
-  }
-  return slots;
-}
-
 std::string times_to_text(const StatusTimes& times) {
   Json out = Json::object();
   for (const auto& [status, at] : times) out.set(status, at.ns);

@@ -20,8 +20,6 @@ std::unexpected<Error> wrong_value(std::string_view wanted);
 
 std::string slots_to_text(const SlotMap& slots);
 Result<SlotMap> slots_from_text(std::string_view text);
-Json slots_to_json(const SlotMap& slots, const SlotTypes& types);
-Result<SlotMap> slots_from_json(const Json& json, const SlotTypes& types);
 std::string times_to_text(const StatusTimes& times);
 Result<StatusTimes> times_from_text(std::string_view text);
 Json time_to_json(Timestamp at);
@@ -219,9 +217,9 @@ struct FieldCodec<SlotMap> {
     out = std::move(*slots);
     return {};
   }
-  static Json to_json(const SlotMap& v, const SlotTypes& t) { return codec::slots_to_json(v, t); }
+  static Json to_json(const SlotMap& v, const SlotTypes& t) { return slots_to_json(t, v); }
   static Status from_json(SlotMap& out, const Json& j, const SlotTypes& t) {
-    auto slots = codec::slots_from_json(j, t);
+    auto slots = parse_slots(t, j);
     if (!slots) return std::unexpected(slots.error());
     out = std::move(*slots);
     return {};

@@ -50,7 +50,8 @@ constexpr std::uint32_t session_targets(S from) noexcept {
     case S::Preparing:
     case S::Pulling:
       return bits({S::Prepared, S::Pending, S::Terminating, S::Terminated, S::Cancelled});
-    case S::Prepared: return bits({S::Creating, S::Pending, S::Terminating, S::Terminated});
+    case S::Prepared:
+      return bits({S::Creating, S::Pending, S::Terminating, S::Terminated, S::Cancelled});
     case S::Creating:
       return bits({S::Running, S::Pending, S::Terminating, S::Terminated, S::Cancelled});
     case S::Running: return bits({S::Terminating, S::Terminated, S::Preempted, S::Pending});
@@ -72,7 +73,8 @@ constexpr std::uint32_t kernel_targets(K from) noexcept {
     case K::Pulling:
       return bits({K::Pulling, K::Prepared, K::Creating, K::Pending, K::Cancelled, K::Terminating,
                    K::Terminated});
-    case K::Prepared: return bits({K::Creating, K::Running, K::Pending, K::Terminating, K::Terminated});
+    case K::Prepared:
+      return bits({K::Creating, K::Running, K::Pending, K::Cancelled, K::Terminating, K::Terminated});
     case K::Creating:
       return bits({K::Running, K::Pending, K::Cancelled, K::Terminating, K::Terminated});
     case K::Running: return bits({K::Terminating, K::Terminated, K::Pending});

@@ -1,0 +1,320 @@
+#include "core/accounting.hpp"
+
+#include <fmt/format.h>
+
+#include <map>
+
+namespace bai::core {
+
+namespace {
+
+// What one session or kernel adds to the sums.
+struct SessionShare {
+  std::int64_t sessions = 0, sftp_sessions = 0, pending_sessions = 0;
+  SlotMap pending_slots;
+  friend bool operator==(const SessionShare&, const SessionShare&) = default;
+};
+struct KernelShare {
+  AgentId agent;  // empty: holds nothing
+  SlotMap slots;
+  friend bool operator==(const KernelShare&, const KernelShare&) = default;
+};
+
+SessionShare share_of(const Session& session) {
+  SessionShare share;
+  const bool is_private = session.type == SessionType::System;
+  if (occupies_resources(session.status)) (is_private ? share.sftp_sessions : share.sessions) = 1;
+  if (session.status == SessionStatus::Pending) {
+    share.pending_sessions = 1;
+    share.pending_slots = session.requested_slots;
+  }
+  return share;
+}
+
+KernelShare share_of(const Kernel& kernel) {
+  if (!holds_resources(kernel.status) || kernel.agent.empty()) return {};
+  return {kernel.agent, kernel.occupied_slots};
+}
+
+void adjust_usage(Changeset& changes, ScopeKind kind, std::string_view scope,
+                  const std::function<void(Usage&)>& edit) {
+  const std::string id = usage_key(kind, scope);
+  const Usage* present = changes.state().find<Usage>(id);
+  Usage usage = present ? *present : Usage{};
+  usage.id = id;
+  edit(usage);
+  usage.slots.prune_zeros();
+  usage.pending_slots.prune_zeros();
+  const bool empty = usage.slots.empty() && usage.pending_slots.empty() && usage.sessions == 0 &&
+                     usage.sftp_sessions == 0 && usage.pending_sessions == 0;
+  if (!empty) {
+    present ? changes.update<Usage>(id, [&](Usage& u) { u = std::move(usage); })
+            : changes.insert(std::move(usage));
+  } else if (present) {
+    changes.erase<Usage>(id);
+  }
+}
+
+void adjust_scopes(Changeset& changes, const Session& session,
+                   const std::function<void(Usage&)>& edit) {
+  adjust_usage(changes, ScopeKind::User, to_string(session.user), edit);
+  adjust_usage(changes, ScopeKind::Project, to_string(session.project), edit);
+  adjust_usage(changes, ScopeKind::Domain, session.domain.view(), edit);
+  adjust_usage(changes, ScopeKind::Keypair, session.access_key.view(), edit);
+}
+
+void move_share(Changeset& changes, const Session& session, const SessionShare& from,
+                const SessionShare& to) {
+  if (from == to) return;
+  adjust_scopes(changes, session, [&](Usage& usage) {
+    usage.sessions += to.sessions - from.sessions;
+    usage.sftp_sessions += to.sftp_sessions - from.sftp_sessions;
+    usage.pending_sessions += to.pending_sessions - from.pending_sessions;
+    usage.pending_slots -= from.pending_slots;
+    usage.pending_slots += to.pending_slots;
+  });
+}
+
+void adjust_agent(Changeset& changes, const AgentId& id, const SlotMap& slots, int sign) {
+  if (id.empty() || changes.state().find<Agent>(id) == nullptr) return;
+  changes.update_volatile<Agent>(id, [&](Agent& agent) {
+    sign > 0 ? agent.occupied_slots += slots : agent.occupied_slots -= slots;
+    agent.occupied_slots.prune_zeros();
+    agent.kernel_count += sign;
+  });
+}
+
+void move_share(Changeset& changes, const SessionId& session_id, const KernelShare& from,
+                const KernelShare& to) {
+  if (from == to) return;
+  if (!from.agent.empty()) adjust_agent(changes, from.agent, from.slots, -1);
+  if (!to.agent.empty()) adjust_agent(changes, to.agent, to.slots, +1);
+  const Session* session = changes.state().find<Session>(session_id);
+  BAI_ASSERT(session != nullptr, "a kernel has a session");
+  if (session->type == SessionType::System || from.slots == to.slots) return;
+  adjust_scopes(changes, *session, [&](Usage& usage) {
+    usage.slots -= from.slots;
+    usage.slots += to.slots;
+  });
+}
+
+}  // namespace
+
+void insert_session(Changeset& changes, Session session) {
+  const Session& inserted = changes.insert(std::move(session));
+  move_share(changes, inserted, {}, share_of(inserted));
+}
+
+void insert_kernel(Changeset& changes, Kernel kernel) {
+  const Kernel& inserted = changes.insert(std::move(kernel));
+  move_share(changes, inserted.session, {}, share_of(inserted));
+}
+
+void erase_kernel(Changeset& changes, const KernelId& id) {
+  const Kernel kernel = *changes.state().find<Kernel>(id);
+  changes.erase<Kernel>(id);
+  move_share(changes, kernel.session, share_of(kernel), {});
+}
+
+const Session& update_session(Changeset& changes, const SessionId& id,
+                              const std::function<void(Session&)>& edit) {
+  const SessionShare before = share_of(*changes.state().find<Session>(id));
+  const Session& updated = changes.update<Session>(id, edit);
+  move_share(changes, updated, before, share_of(updated));
+  return updated;
+}
+
+const Kernel& update_kernel(Changeset& changes, const KernelId& id,
+                            const std::function<void(Kernel&)>& edit) {
+  const KernelShare before = share_of(*changes.state().find<Kernel>(id));
+  const Kernel& updated = changes.update<Kernel>(id, edit);
+  move_share(changes, updated.session, before, share_of(updated));
+  return updated;
+}
+
+void rebuild_sums(Changeset& changes) {
+  const State& state = changes.state();
+  std::vector<std::shared_ptr<const Session>> sessions;
+  state.any_table(EntityKind::Session).for_each_row([&](const RowPtr& row) {
+    sessions.push_back(std::static_pointer_cast<const Session>(row));
+    return true;
+  });
+  for (const auto& session : sessions) move_share(changes, *session, {}, share_of(*session));
+  std::vector<std::shared_ptr<const Kernel>> kernels;
+  state.any_table(EntityKind::Kernel).for_each_row([&](const RowPtr& row) {
+    kernels.push_back(std::static_pointer_cast<const Kernel>(row));
+    return true;
+  });
+  for (const auto& kernel : kernels) move_share(changes, kernel->session, {}, share_of(*kernel));
+}
+
+const KeypairPolicy* limiting_policy(const State& state, const UserId& user, const AccessKey& key) {
+  const User* owner = state.find<User>(user);
+  const Keypair* keypair = nullptr;
+  if (owner != nullptr) keypair = state.find<Keypair>(owner->main_access_key);
+  if (keypair == nullptr) keypair = state.find<Keypair>(key);
+  return keypair ? state.find<KeypairPolicy>(keypair->resource_policy) : nullptr;
+}
+
+namespace {
+
+std::string broken_slots(const State& state, std::string_view scope, const SlotMap& used,
+                         const SlotMap& requested, const SlotMap& limits, bool unlisted_is_zero) {
+  for (const auto& [name, amount] : requested) {
+    if (amount.units == 0) continue;
+    const bool listed = limits.contains(name);
+    if (!listed && !unlisted_is_zero) continue;
+    const Amount limit = limits.get(name), total = used.get(name) + amount;
+    if (limit.is_infinite() || total <= limit) continue;
+    const SlotType type = state.slot_types().type_of(name);
+    const auto text = [&](Amount a) { return format_amount_humanized(type, a); };
+    return fmt::format("{}: {}: used {} + requested {} > limit {} (over by {})", scope, name,
+                       text(used.get(name)), text(amount), text(limit), text(total - limit));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string broken_limit(const State& state, const Session& session) {
+  const std::string user = to_string(session.user);
+  if (const auto* policy = limiting_policy(state, session.user, session.access_key)) {
+    const Usage& usage = state.usage(ScopeKind::User, user);
+    const bool is_private = session.type == SessionType::System;
+    const std::int64_t limit =
+        is_private ? policy->max_concurrent_sftp_sessions : policy->max_concurrent_sessions;
+    const std::int64_t running = is_private ? usage.sftp_sessions : usage.sessions;
+    if (limit > 0 && running >= limit) {
+      return fmt::format("user: {} of {} concurrent {}sessions are in use", running, limit,
+                         is_private ? "SFTP " : "");
+    }
+    if (is_private) return {};
+    auto broken = broken_slots(state, "user", usage.slots, session.requested_slots,
+                               policy->total_resource_slots,
+                               policy->default_for_unspecified == UnspecifiedLimit::Limited);
+    if (!broken.empty()) return broken;
+  }
+  if (session.type == SessionType::System) return {};
+  if (const Project* project = state.find<Project>(session.project)) {
+    auto broken = broken_slots(
+        state, "project", state.usage(ScopeKind::Project, to_string(session.project)).slots,
+        session.requested_slots, project->total_resource_slots, false);
+    if (!broken.empty()) return broken;
+  }
+  if (const Domain* domain = state.find<Domain>(session.domain)) {
+    return broken_slots(state, "domain",
+                        state.usage(ScopeKind::Domain, session.domain.view()).slots,
+                        session.requested_slots, domain->total_resource_slots, false);
+  }
+  return {};
+}
+
+namespace {
+
+std::string check_agents(const State& state) {
+  std::map<AgentId, std::pair<SlotMap, std::int64_t>> held;
+  std::string wrong;
+  state.table<Kernel>().for_each([&](const Kernel& kernel) {
+    const Session* session = state.find<Session>(kernel.session);
+    if (session == nullptr) {
+      wrong = fmt::format("kernel {} has no session", to_string(kernel.id));
+    } else if (is_terminal(session->status) && !is_terminal(kernel.status)) {
+      wrong = fmt::format("kernel {} is {} although its session {} is {}", to_string(kernel.id),
+                          to_string(kernel.status), to_string(session->id),
+                          to_string(session->status));
+    } else if (holds_resources(kernel.status) && kernel.agent.empty()) {
+      wrong = fmt::format("kernel {} is {} without an agent", to_string(kernel.id),
+                          to_string(kernel.status));
+    }
+    const KernelShare share = share_of(kernel);
+    if (!share.agent.empty()) {
+      auto& [slots, count] = held[share.agent];
+      slots += share.slots;
+      ++count;
+    }
+    return wrong.empty();
+  });
+  if (!wrong.empty()) return wrong;
+  state.table<Agent>().for_each([&](const Agent& agent) {
+    const auto& [slots, count] = held[agent.id];
+    if (!slots.equivalent(agent.occupied_slots) || count != agent.kernel_count) {
+      wrong = fmt::format("agent {} is said to hold {} kernels, but holds {}, or other amounts",
+                          agent.id.view(), agent.kernel_count, count);
+    }
+    return wrong.empty();
+  });
+  return wrong;
+}
+
+std::string check_usages(const State& state) {
+  State expected;
+  Changeset sums(expected);
+  state.table<Session>().for_each([&](const Session& session) {
+    insert_session(sums, session);
+    return true;
+  });
+  state.table<Kernel>().for_each([&](const Kernel& kernel) {
+    insert_kernel(sums, kernel);
+    return true;
+  });
+  std::string wrong;
+  std::size_t seen = 0;
+  expected.table<Usage>().for_each([&](const Usage& usage) {
+    ++seen;
+    const Usage* real = state.find<Usage>(usage.id);
+    if (real == nullptr || !real->slots.equivalent(usage.slots) ||
+        !real->pending_slots.equivalent(usage.pending_slots) || real->sessions != usage.sessions ||
+        real->sftp_sessions != usage.sftp_sessions ||
+        real->pending_sessions != usage.pending_sessions) {
+      wrong = fmt::format("the usage of {} is not the sum of its sessions", usage.id);
+    }
+    return wrong.empty();
+  });
+  if (wrong.empty() && seen != state.table<Usage>().size()) return "a usage of nobody is left over";
+  return wrong;
+}
+
+std::string check_sessions(const State& state) {
+  std::string wrong;
+  std::map<std::pair<AccessKey, std::string>, SessionId> live;
+  state.table<Session>().for_each([&](const Session& session) {
+    const auto kernels = state.kernels_of(session.id);
+    const std::string id = to_string(session.id);
+    if (static_cast<std::int64_t>(kernels.size()) != session.cluster_size) {
+      wrong = fmt::format("session {} has {} of {} kernels", id, kernels.size(), session.cluster_size);
+      return false;
+    }
+    if (!is_terminal(session.status) &&
+        !live.emplace(std::pair(session.access_key, session.name), session.id).second) {
+      wrong = fmt::format("two live sessions of {} are named {}", session.access_key.view(),
+                          session.name);
+      return false;
+    }
+    for (const auto& kernel : kernels) {
+      const bool pending = kernel->status == KernelStatus::Pending;
+      if ((session.status == SessionStatus::Pending) != pending && !is_terminal(session.status)) {
+        wrong = fmt::format("session {} is {}, its kernel {}", id, to_string(session.status),
+                            to_string(kernel->status));
+        return false;
+      }
+    }
+    const bool passing = !is_terminal(session.status) && session.status != SessionStatus::Pending &&
+                         session.status != SessionStatus::Running;
+    if (passing && session.deadline.ns == 0) {
+      wrong = fmt::format("session {} is {} without a deadline", id, to_string(session.status));
+    }
+    return wrong.empty();
+  });
+  return wrong;
+}
+
+}  // namespace
+
+std::string check_invariants(const State& state) {
+  for (const auto check : {check_agents, check_usages, check_sessions}) {
+    if (auto wrong = check(state); !wrong.empty()) return wrong;
+  }
+  return {};
+}
+
+}  // namespace bai::core

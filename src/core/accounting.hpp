@@ -1,0 +1,33 @@
+// Who holds what: the only place where amounts are granted and given back. Sessions and kernels are
+// written through these functions, which keep the sums on agents and in scopes in step.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "core/context.hpp"
+
+namespace bai::core {
+
+void insert_session(Changeset& changes, Session session);
+void insert_kernel(Changeset& changes, Kernel kernel);
+void erase_kernel(Changeset& changes, const KernelId& id);
+const Session& update_session(Changeset& changes, const SessionId& id,
+                              const std::function<void(Session&)>& edit);
+const Kernel& update_kernel(Changeset& changes, const KernelId& id,
+                            const std::function<void(Kernel&)>& edit);
+
+// Adds the derived sums of everything that is already in the state (after loading).
+void rebuild_sums(Changeset& changes);
+
+// The keypair whose policy limits a user's sessions: its main one, or the session's own.
+const KeypairPolicy* limiting_policy(const State& state, const UserId& user, const AccessKey& key);
+
+// A limit that `requested` more would break now: the sentence, or empty. Looks at the slots of
+// user, project and domain and at concurrency.
+std::string broken_limit(const State& state, const Session& session);
+
+// Empty when every sum equals what it is a sum of and no invariant is broken.
+std::string check_invariants(const State& state);
+
+}  // namespace bai::core

@@ -1,0 +1,90 @@
+#include <fmt/format.h>
+
+#include <map>
+
+#include "core/accounting.hpp"
+#include "core/handlers.hpp"
+#include "core/lifecycle.hpp"
+
+namespace bai::core {
+
+namespace {
+
+// What stands against a placement now, or empty. The plan was made from an older version.
+std::string objection(const State& state, const Session& session, const Placement& placement) {
+  const auto kernels = state.kernels_of(session.id);
+  if (kernels.size() != placement.kernels.size()) return "its kernels have changed";
+  std::map<AgentId, SlotMap> wanted;
+  for (const auto& [kernel_id, agent_id] : placement.kernels) {
+    const Kernel* kernel = state.find<Kernel>(kernel_id);
+    const Agent* agent = state.find<Agent>(agent_id);
+    if (kernel == nullptr || kernel->session != session.id) return "its kernels have changed";
+    if (agent == nullptr || agent->status != AgentStatus::Alive || !agent->schedulable) {
+      return fmt::format("agent {} is not there any more", agent_id.view());
+    }
+    if (agent->resource_group != session.resource_group ||
+        agent->architecture != kernel->architecture) {
+      return fmt::format("agent {} does not suit it any more", agent_id.view());
+    }
+    wanted[agent_id] += kernel->requested_slots;
+  }
+  for (const auto& [agent_id, slots] : wanted) {
+    const Agent& agent = *state.find<Agent>(agent_id);
+    for (const auto& [name, amount] : slots) {
+      if (amount.units > 0 && agent.occupied_slots.get(name) + amount > agent.available_slots.get(name)) {
+        return fmt::format("agent {} has no room any more", agent_id.view());
+      }
+    }
+  }
+  return broken_limit(state, session);
+}
+
+void place(Context& ctx, const Placement& placement) {
+  for (const auto& [kernel_id, agent_id] : placement.kernels) {
+    const std::string addr = ctx.state().find<Agent>(agent_id)->addr;
+    update_kernel(ctx.changes, kernel_id, [&](Kernel& k) {
+      k.agent = agent_id;
+      k.agent_addr = addr;
+      k.occupied_slots = k.requested_slots;
+    });
+    set_kernel_status(ctx, kernel_id, KernelStatus::Scheduled, "");
+  }
+  set_session_status(ctx, placement.session, SessionStatus::Scheduled, "");
+  record_history(ctx, *ctx.state().find<Session>(placement.session), "schedule-sessions",
+                 SessionStatus::Pending, SessionStatus::Scheduled, SchedulingResult::Success);
+  begin_prepare(ctx, placement.session);
+}
+
+// The text goes to whoever asks; a history row is written only when the kind of reason is new.
+void explain(Context& ctx, const Explained& explained) {
+  const Session* session = ctx.state().find<Session>(explained.session);
+  if (session == nullptr || session->status != SessionStatus::Pending) return;
+  const bool new_kind = session->pending_reason == nullptr ||
+                        session->pending_reason->code != explained.reason->code;
+  const Session& updated = ctx.changes.update_volatile<Session>(
+      explained.session, [&](Session& s) { s.pending_reason = explained.reason; });
+  if (new_kind) {
+    record_history(ctx, updated, "schedule-sessions", SessionStatus::Pending, SessionStatus::Pending,
+                   SchedulingResult::NeedRetry, explained.reason->code, explained.reason->message);
+  }
+}
+
+}  // namespace
+
+PlanOutcome on_plan(Context& ctx, const Plan& plan) {
+  PlanOutcome outcome;
+  for (const Placement& placement : plan.placements) {
+    const Session* session = ctx.state().find<Session>(placement.session);
+    if (session == nullptr || session->status != SessionStatus::Pending) continue;
+    if (objection(ctx.state(), *session, placement).empty()) {
+      place(ctx, placement);
+      ++outcome.placed;
+    } else {
+      ++outcome.refused;  // what has changed will wake the planner again
+    }
+  }
+  for (const Explained& explained : plan.explained) explain(ctx, explained);
+  return outcome;
+}
+
+}  // namespace bai::core

@@ -1,0 +1,39 @@
+#include <fmt/format.h>
+
+#include "bai_manager/manager.hpp"
+
+namespace bai {
+
+Result<Caller> identify(const Snapshot& snapshot, const AccessKey& key) {
+  const auto refuse = [](std::string message) {
+    return fail(ErrorCode::Unauthenticated, std::move(message), "auth-failed");
+  };
+  const Keypair* keypair = snapshot.find<Keypair>(key);
+  if (keypair == nullptr || !keypair->is_active) return refuse("Access key not found or not active");
+  const User* user = snapshot.find<User>(keypair->user);
+  if (user == nullptr || user->status != UserStatus::Active) return refuse("The user is not active");
+  Caller caller;
+  caller.user = user->id;
+  caller.access_key = keypair->access_key;
+  caller.domain = user->domain;
+  caller.role = user->role;
+  return caller;
+}
+
+bool may_access(const Caller& caller, const Session& session) {
+  if (caller.is_system || caller.role == UserRole::Superadmin) return true;
+  if (session.user == caller.user) return true;
+  return caller.role == UserRole::Admin && session.domain == caller.domain;
+}
+
+Result<const Session*> resolve_session(const Snapshot& snapshot, const Caller& caller,
+                                       std::string_view name_or_id) {
+  if (const auto id = parse_uuid<SessionId>(name_or_id)) {
+    const Session* session = snapshot.find<Session>(*id);
+    if (session != nullptr && may_access(caller, *session)) return session;
+  }
+  if (const Session* session = snapshot.find_live_session(caller.access_key, name_or_id)) return session;
+  return fail(ErrorCode::NotFound, "No such session.", "session-not-found");
+}
+
+}  // namespace bai
