@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Builds and tests everything. Usage: tests/run.sh [unit|soak]
+#   (nothing)  all checks and tests; what CI runs
+#   unit       the fast subset: unit tests and checks of the sources
+#   soak       the same tests, longer: more kills, more seeds
+# One closing line: "N passed, N failed". BAI_JOBS limits parallel compilations.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+mode=${1:-all}
+case "$mode" in all|unit|soak) ;; *) echo "Usage: tests/run.sh [unit|soak]" >&2; exit 2 ;; esac
+jobs=${BAI_JOBS:-$(nproc)}
+log=build/test-logs
+mkdir -p "$log"
+passed=0 failed=0
+
+# Runs one check; its output is shown only when it fails.
+check() {
+  local name=$1
+  shift
+  local began=$SECONDS
+  if "$@" >"$log/$name.log" 2>&1; then
+    passed=$((passed + 1))
+    printf 'ok      %-28s %4d s\n' "$name" $((SECONDS - began))
+  else
+    failed=$((failed + 1))
+    printf 'FAILED  %-28s %4d s  (%s)\n' "$name" $((SECONDS - began)) "$log/$name.log"
+    tail -n 60 "$log/$name.log"
+  fi
+}
+
+# Runs the tests of one build and adds them up. Arguments go to ctest.
+run_ctest() {
+  local name=$1 dir=$2
+  shift 2
+  ctest --test-dir "$dir" --output-on-failure --timeout "${BAI_TEST_TIMEOUT:-900}" "$@" >"$log/$name.log" 2>&1
+  local status=$?
+  grep -E '^ *[0-9]+/[0-9]+ Test' "$log/$name.log"
+  local total bad
+  total=$(sed -n 's/.*tests failed out of \([0-9]*\).*/\1/p' "$log/$name.log" | tail -1)
+  bad=$(sed -n 's/.*, \([0-9]*\) tests failed out of.*/\1/p' "$log/$name.log" | tail -1)
+  if [ -z "$total" ] || [ "$total" -eq 0 ]; then
+    echo "FAILED  $name: no test ran"
+    failed=$((failed + 1))
+    return
+  fi
+  passed=$((passed + total - bad))
+  failed=$((failed + bad))
+  if [ "$status" -ne 0 ]; then
+    sed -n '/tests failed out of/,$p' "$log/$name.log"
+    grep -n -B2 -A40 '\*\*\*Failed\|\*\*\*Timeout\|\*\*\*Exception' "$log/$name.log" | head -200
+  fi
+}
+
+configure() { cmake --preset "$1" -DBAI_WERROR="${BAI_WERROR:-${CI:+ON}}" "${@:2}"; }
+build() { cmake --build "build/$1" --parallel "$jobs" "${@:2}"; }
+
+bash tests/install_packages.sh tests/packages.txt || { echo "0 passed, 1 failed"; exit 1; }
+
+check sources python3 tests/tidy/check_sources.py
+check formatting bash tests/tidy/check_format.sh
+
+check configure configure release
+check build build release
+if [ "$failed" -gt 0 ]; then
+  echo "$passed passed, $failed failed"
+  exit 1
+fi
+
+[ "$mode" = soak ] && export BAI_SOAK=1 BAI_TEST_TIMEOUT=3600
+if [ "$mode" = unit ]; then
+  run_ctest unit build/release -L unit --parallel "$jobs"
+else
+  run_ctest tests build/release -LE serial --parallel "$jobs"
+  run_ctest serial build/release -L serial
+  # Undefined behaviour and memory errors, in the rooms where pointers live.
+  sanitized=(unit_base unit_model unit_storage unit_core unit_sched unit_server_http unit_server_agent conformance sim)
+  check configure-asan configure asan -DBAI_EXAMPLES=OFF -DBAI_BENCHMARKS=OFF
+  check build-asan build asan --target "${sanitized[@]}"
+  run_ctest asan build/asan -R "^($(IFS='|'; echo "${sanitized[*]}"))\$" --parallel "$jobs"
+fi
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
