@@ -45,6 +45,7 @@ class EventClient::Impl {
   // With mutex_ held.
   void erase(Queue::iterator it);
   bool transmit(std::uint64_t seq, Entry& entry, SteadyTime now);
+  bool may_send() const noexcept { return connected_ && in_window_ < options_.window; }
   void pump(SteadyTime now);
   void resend(SteadyTime now);
 
@@ -69,6 +70,7 @@ class EventClient::Impl {
   std::unordered_map<AgentId, std::uint64_t> heartbeats_;  // of each agent the newest
   SteadyTime next_resend_ = kNever;
   EventClientStats stats_;
+  bool connected_ = false;
   bool stopping_ = false;
   std::thread thread_;
 };
@@ -82,7 +84,8 @@ Status EventClient::Impl::start() {
       !dealer_.set(ZMQ_RECONNECT_IVL_MAX, kReconnectMaxMs) ||
       !dealer_.set(ZMQ_MAXMSGSIZE, kMaxAckBytes))
     return fail(ErrorCode::Unavailable, "The event client cannot start: " + zmq_error());
-  monitor_ = open_monitor(context_, dealer_, "events", ZMQ_EVENT_DISCONNECTED);
+  monitor_ = open_monitor(context_, dealer_, "events",
+                          ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED);
   if (!monitor_ || !poller_.add(dealer_.fd(), kDealerToken) ||
       !poller_.add(monitor_.fd(), kMonitorToken))
     return fail(ErrorCode::Unavailable, "The event client cannot start: " + zmq_error());
@@ -127,7 +130,7 @@ bool EventClient::Impl::send(const AgentId& source, std::string name, std::strin
   }
   queue_.emplace(seq, Entry{source, std::move(name), std::move(payload), {}, is_heartbeat});
   ++stats_.queued;
-  if (seq == next_unsent_ || in_window_ < options_.window) poller_.wake();
+  if (may_send()) poller_.wake();
   return true;
 }
 
@@ -167,8 +170,7 @@ bool EventClient::Impl::transmit(std::uint64_t seq, Entry& entry, SteadyTime now
 }
 
 void EventClient::Impl::pump(SteadyTime now) {
-  for (auto it = queue_.lower_bound(next_unsent_);
-       it != queue_.end() && in_window_ < options_.window; ++it) {
+  for (auto it = queue_.lower_bound(next_unsent_); it != queue_.end() && may_send(); ++it) {
     if (!transmit(it->first, it->second, now)) return;  // its fd tells when there is room
     next_unsent_ = it->first + 1;
     ++in_window_;
@@ -185,10 +187,9 @@ void EventClient::Impl::resend(SteadyTime now) {
       next_resend_ = std::min(next_resend_, entry.sent_at + patience);
       continue;
     }
-    if (!transmit(it->first, entry, now)) {  // no connection: start over when there is one
-      entry.sent_at = now;
-      next_resend_ = std::min(next_resend_, now + patience);
-      continue;
+    if (!transmit(it->first, entry, now)) {  // no room: tried again when the next is due
+      next_resend_ = now + patience;
+      return;
     }
     ++stats_.resent;
   }
@@ -198,6 +199,8 @@ void EventClient::Impl::run() {
   using std::chrono::steady_clock;
   std::vector<std::uint64_t> ready;
   for (;;) {
+    drain_monitor();
+    drain();
     SteadyTime until;
     {
       const std::lock_guard lock(mutex_);
@@ -206,14 +209,9 @@ void EventClient::Impl::run() {
       if (now >= next_resend_) resend(now);
       pump(now);
       until = next_resend_ == kNever ? now + std::chrono::hours(1) : next_resend_;
-    }
-    drain();
-    drain_monitor();
-    {
-      const std::lock_guard lock(mutex_);  // acknowledgements may have made room
-      const auto first_unsent = queue_.lower_bound(next_unsent_);
-      if (first_unsent != queue_.end() && in_window_ < options_.window && dealer_.writable())
-        continue;
+      // Sending may have consumed a signal; see Poller.
+      const bool more = queue_.lower_bound(next_unsent_) != queue_.end();
+      if (dealer_.readable() || (more && may_send() && dealer_.writable())) continue;
     }
     poller_.wait(ready, until);
   }
@@ -224,17 +222,20 @@ void EventClient::Impl::drain() {
     if (dealer_.receive(frames_)) on_message(frames_);
 }
 
-// Whatever was under way is sent again, in order, once there is a connection.
+// Whatever was under way is sent again, in order, once there is a connection. Until then nothing
+// may be sent: libzmq still takes messages for a connection that is going down, and loses them.
 void EventClient::Impl::drain_monitor() {
-  bool dropped = false;
-  while (monitor_.readable()) dropped |= next_monitor_event(monitor_) != 0;
-  if (!dropped) return;
-  const std::lock_guard lock(mutex_);
-  stats_.resent += in_window_;
-  stats_.sent -= in_window_;
-  next_unsent_ = queue_.empty() ? next_seq_ : queue_.begin()->first;
-  in_window_ = 0;
-  next_resend_ = kNever;
+  while (monitor_.readable()) {
+    const int event = next_monitor_event(monitor_);
+    if (event == 0) continue;
+    const std::lock_guard lock(mutex_);
+    connected_ = event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+    stats_.resent += in_window_;
+    stats_.sent -= in_window_;
+    next_unsent_ = queue_.empty() ? next_seq_ : queue_.begin()->first;
+    in_window_ = 0;
+    next_resend_ = kNever;
+  }
 }
 
 void EventClient::Impl::on_message(const Frames& frames) {

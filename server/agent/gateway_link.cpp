@@ -81,6 +81,7 @@ void ZmqAgentGateway::Impl::dial(Link& link) {
             link.life);
   link.dealer.send({as_bytes(wire::kPing), {}, {}});
   drain(link);
+  drain_monitor(link);  // libzmq signals only readers that have found nothing once
 }
 
 // Errors with a kind are final for this endpoint; the others may pass.
