@@ -1,0 +1,22 @@
+// libFuzzer target for everything that arrives over the agent wire. See README.md beside this file.
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+
+#include "fuzz/agent_wire_check.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string wrong = bai::server::wire::fuzz::check_bytes({data, size});
+  if (!wrong.empty()) {
+    std::fprintf(stderr, "%s\n", wrong.c_str());
+    std::abort();
+  }
+#ifdef BAI_FUZZ_CANARY
+  // Planted: the fuzzer must produce a decodable cancel to find it.
+  if (size > 1 && data[0] == 'h') {
+    const auto header = bai::server::wire::decode_header({data + 1, size - 1});
+    if (header && header->type == bai::server::wire::MessageType::Cancel) std::abort();
+  }
+#endif
+  return 0;
+}
