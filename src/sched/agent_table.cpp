@@ -1,0 +1,149 @@
+#include "sched/agent_table.hpp"
+
+#include <algorithm>
+
+#include "base/assert.hpp"
+
+namespace bai::sched {
+
+namespace {
+
+template <class T>
+void insert_at(std::vector<T>& values, AgentIndex at, T value) {
+  values.insert(values.begin() + static_cast<std::ptrdiff_t>(at), std::move(value));
+}
+template <class T>
+void erase_at(std::vector<T>& values, AgentIndex at) {
+  values.erase(values.begin() + static_cast<std::ptrdiff_t>(at));
+}
+
+}  // namespace
+
+std::optional<AgentIndex> AgentTable::find(const AgentId& id) const noexcept {
+  const auto it = std::lower_bound(ids_.begin(), ids_.end(), id);
+  if (it == ids_.end() || *it != id) return std::nullopt;
+  return static_cast<AgentIndex>(it - ids_.begin());
+}
+
+AgentIndex AgentTable::add(const AgentId& id) {
+  const auto at =
+      static_cast<AgentIndex>(std::lower_bound(ids_.begin(), ids_.end(), id) - ids_.begin());
+  insert(at, id);
+  return at;
+}
+
+void AgentTable::insert(AgentIndex at, const AgentId& id) {
+  insert_at(ids_, at, id);
+  insert_at(architectures_, at, std::uint32_t{0});
+  insert_at(containers_, at, std::uint32_t{0});
+  insert_at(takes_, at, std::uint8_t{0});
+  for (SlotColumn& column : columns_) {
+    if (column.capacity.empty()) continue;
+    insert_at(column.capacity, at, kAbsentSlot);
+    insert_at(column.observed, at, std::int64_t{0});
+    insert_at(column.free, at, std::int64_t{0});
+  }
+}
+
+void AgentTable::clear(AgentIndex at) {
+  if (takes_[at] != 0) {
+    --taking_;
+    for (SlotColumn& column : columns_) {
+      if (!column.capacity.empty() && column.capacity[at] != kAbsentSlot) {
+        column.total -= column.capacity[at];
+      }
+    }
+  }
+  containers_total_ -= containers_[at];
+}
+
+void AgentTable::erase(AgentIndex at) {
+  clear(at);
+  erase_at(ids_, at);
+  erase_at(architectures_, at);
+  erase_at(containers_, at);
+  erase_at(takes_, at);
+  for (SlotColumn& column : columns_) {
+    if (column.capacity.empty()) continue;
+    erase_at(column.capacity, at);
+    erase_at(column.observed, at);
+    erase_at(column.free, at);
+  }
+}
+
+SlotColumn& AgentTable::writable_column(SlotIndex slot) {
+  if (slot >= columns_.size()) columns_.resize(slot + 1);
+  SlotColumn& column = columns_[slot];
+  if (column.capacity.empty()) {
+    column.capacity.assign(size(), kAbsentSlot);
+    column.observed.assign(size(), 0);
+    column.free.assign(size(), 0);
+  }
+  return column;
+}
+
+void AgentTable::set(AgentIndex at, const AgentFacts& facts) {
+  clear(at);
+  architectures_[at] = facts.architecture;
+  takes_[at] = facts.takes_sessions ? 1 : 0;
+  containers_[at] = facts.containers;
+  containers_total_ += facts.containers;
+  if (facts.takes_sessions) ++taking_;
+  for (SlotColumn& column : columns_) {
+    if (column.capacity.empty()) continue;
+    column.capacity[at] = kAbsentSlot;
+    column.observed[at] = column.free[at] = 0;
+  }
+  for (const auto& [slot, amount] : facts.capacity) {
+    SlotColumn& column = writable_column(slot);
+    const std::int64_t granted = slot < facts.granted.size() ? facts.granted[slot] : 0;
+    column.capacity[at] = amount;
+    column.observed[at] = column.free[at] = amount - granted;
+    if (facts.takes_sessions) column.total += amount;
+  }
+}
+
+bool AgentTable::fits(AgentIndex at, const Requirement& requirement) const noexcept {
+  return std::all_of(requirement.slots.begin(), requirement.slots.end(), [&](const SlotRequest& r) {
+    return r.units == 0 || r.units <= free(at, r.slot);
+  });
+}
+
+void AgentTable::take(AgentIndex at, const Requirement& requirement, int sign) noexcept {
+  for (const SlotRequest& r : requirement.slots) {
+    if (r.units != 0) columns_[r.slot].free[at] -= sign * r.units;
+  }
+  if (sign > 0) {
+    containers_[at] += requirement.containers;
+  } else {
+    containers_[at] -= requirement.containers;
+  }
+}
+
+void AgentTable::match(AgentIndex first, std::size_t count, const Requirement& requirement,
+                       std::uint32_t container_limit, std::uint8_t* out) const noexcept {
+  const std::uint32_t room =
+      requirement.containers <= container_limit ? container_limit - requirement.containers : 0;
+  const bool never = requirement.containers > container_limit;
+  const std::uint32_t* architecture = architectures_.data() + first;
+  const std::uint32_t* containers = containers_.data() + first;
+  const std::uint8_t* takes = takes_.data() + first;
+  for (std::size_t i = 0; i < count; ++i) {
+    out[i] = static_cast<std::uint8_t>(takes[i] & (architecture[i] == requirement.architecture) &
+                                       (containers[i] <= room) & !never);
+  }
+  for (const SlotRequest& r : requirement.slots) {
+    if (r.units == 0) continue;
+    const SlotColumn* c = column(r.slot);
+    if (c == nullptr) {
+      std::fill_n(out, count, std::uint8_t{0});
+      return;
+    }
+    const std::int64_t* free = c->free.data() + first;
+    for (std::size_t i = 0; i < count; ++i) {
+      out[i] = static_cast<std::uint8_t>(out[i] & (free[i] >= r.units));
+    }
+  }
+}
+
+}  // namespace bai::sched

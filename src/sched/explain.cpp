@@ -1,0 +1,261 @@
+#include "sched/explain.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+namespace bai::sched {
+
+namespace {
+
+constexpr std::size_t kTalliesTold = 4;  // classes of rejected agents named in a message
+constexpr std::size_t kMaskBits = 62;    // slots told apart in a class
+
+// Why one agent is none.
+enum class Rejection : std::uint8_t { Architecture, Designation, Shortage };
+using Tallies = std::map<std::pair<Rejection, std::uint64_t>, std::size_t>;
+constexpr std::uint64_t kContainersBit = std::uint64_t{1} << kMaskBits;
+
+struct Survey {
+  std::size_t agents = 0, compatible = 0;
+  bool large_enough = false;  // some compatible agent, if it were empty
+  bool amounts_free = false;  // some compatible agent lacks container places only
+  Tallies tallies;
+  std::optional<AgentIndex> closest;
+  Int128 closest_total = 0;
+  std::uint32_t closest_containers = 0;  // places lacking on it
+};
+
+class Surveyor {
+ public:
+  Surveyor(const ViewSource& source, const Requirement& requirement, const AgentFilter& filter)
+      : mirror_(source.mirror),
+        agents_(source.group.agents),
+        requirement_(requirement),
+        filter_(filter) {
+    // Totals compare counted slots and bytes by their written numbers, as the reference does.
+    for (const SlotRequest& r : requirement_.slots) {
+      const SlotType type = mirror_.slot_types().type_of(mirror_.slots()[r.slot]);
+      weights_.push_back(type == SlotType::Size ? 1000 : 1);
+    }
+  }
+
+  Survey run() {
+    for (AgentIndex a = 0; a < agents_.size(); ++a) {
+      if (agents_.takes_sessions(a)) look_at(a);
+    }
+    return std::move(survey_);
+  }
+
+ private:
+  void look_at(AgentIndex a) {
+    ++survey_.agents;
+    if (agents_.architecture(a) != requirement_.architecture) {
+      ++survey_.tallies[{Rejection::Architecture, 0}];
+      return;
+    }
+    if (filter_.strict && !std::ranges::binary_search(filter_.designated, a)) {
+      ++survey_.tallies[{Rejection::Designation, 0}];
+      return;
+    }
+    ++survey_.compatible;
+    Int128 total = 0;
+    std::uint64_t lacking = 0;
+    bool large_enough = requirement_.containers <= filter_.container_limit;
+    for (std::size_t i = 0; i < requirement_.slots.size(); ++i) {
+      const SlotRequest& r = requirement_.slots[i];
+      if (r.units == 0) continue;
+      const SlotColumn* column = agents_.column(r.slot);
+      large_enough = large_enough && column != nullptr && column->capacity[a] >= r.units;
+      const std::int64_t free = std::max<std::int64_t>(0, agents_.free(a, r.slot));
+      if (free >= r.units) continue;
+      total += Int128{r.units - free} * weights_[i];
+      lacking |= std::uint64_t{1} << std::min(i, kMaskBits - 1);
+    }
+    survey_.large_enough = survey_.large_enough || large_enough;
+    const std::uint64_t containers = std::uint64_t{agents_.containers(a)} + requirement_.containers;
+    const std::uint64_t over =
+        containers > filter_.container_limit ? containers - filter_.container_limit : 0;
+    if (lacking == 0) survey_.amounts_free = true;
+    if (over > 0) lacking |= kContainersBit;
+    ++survey_.tallies[{Rejection::Shortage, lacking}];
+    keep_closest(a, total, static_cast<std::uint32_t>(std::min<std::uint64_t>(over, 0xffff'ffff)));
+  }
+
+  void keep_closest(AgentIndex a, Int128 total, std::uint32_t containers) {
+    if (survey_.closest &&
+        (total > survey_.closest_total ||
+         (total == survey_.closest_total && containers >= survey_.closest_containers))) {
+      return;
+    }
+    survey_.closest = a;
+    survey_.closest_total = total;
+    survey_.closest_containers = containers;
+  }
+
+  const Mirror& mirror_;
+  const AgentTable& agents_;
+  const Requirement& requirement_;
+  const AgentFilter& filter_;
+  std::vector<std::int64_t> weights_;
+  Survey survey_;
+};
+
+std::string shortage_class(const Mirror& mirror, const Requirement& requirement,
+                           std::uint64_t lacking, std::size_t count) {
+  std::vector<std::string> words;
+  for (std::size_t i = 0; i < requirement.slots.size() && i < kMaskBits; ++i) {
+    if ((lacking >> i & 1) != 0) words.push_back(mirror.slots()[requirement.slots[i].slot]);
+  }
+  if ((lacking & kContainersBit) != 0) words.emplace_back("places for containers");
+  return fmt::format("{} {} {}", count, count == 1 ? "lacks" : "lack", join_words(words));
+}
+
+std::string class_text(const Mirror& mirror, const Requirement& requirement,
+                       const std::pair<Rejection, std::uint64_t>& which, std::size_t count) {
+  const char* verb = count == 1 ? "is" : "are";
+  switch (which.first) {
+    case Rejection::Architecture:
+      return fmt::format("{} {} of another architecture than {}", count, verb,
+                         mirror.architectures()[requirement.architecture]);
+    case Rejection::Designation:
+      return fmt::format("{} {} not designated", count, verb);
+    case Rejection::Shortage:
+      break;
+  }
+  return shortage_class(mirror, requirement, which.second, count);
+}
+
+// "12 agents: 9 lack cpu, 3 are of another architecture than x86_64"
+std::string tally_text(const Mirror& mirror, const Requirement& requirement, const Survey& survey) {
+  std::vector<std::pair<std::size_t, std::pair<Rejection, std::uint64_t>>> classes;
+  for (const auto& [which, count] : survey.tallies) classes.emplace_back(count, which);
+  std::ranges::stable_sort(classes, std::greater<>{}, [](const auto& c) { return c.first; });
+  std::string text = fmt::format("{} agent{}: ", survey.agents, survey.agents == 1 ? "" : "s");
+  std::size_t rest = 0;
+  for (std::size_t i = 0; i < classes.size(); ++i) {
+    if (i >= kTalliesTold) {
+      rest += classes[i].first;
+      continue;
+    }
+    if (i > 0) text += ", ";
+    text += class_text(mirror, requirement, classes[i].second, classes[i].first);
+  }
+  if (rest > 0) text += fmt::format(", {} lack other combinations", rest);
+  return text;
+}
+
+std::vector<SlotRequest> missing_on(const AgentTable& agents, AgentIndex agent,
+                                    const Requirement& requirement) {
+  std::vector<SlotRequest> missing;
+  for (const SlotRequest& r : requirement.slots) {
+    const std::int64_t free = std::max<std::int64_t>(0, agents.free(agent, r.slot));
+    if (r.units > free) missing.push_back({r.slot, r.units - free});
+  }
+  return missing;
+}
+
+std::string closest_text(const ViewSource& source, const Survey& survey,
+                         const std::vector<SlotRequest>& missing) {
+  std::vector<std::string> words;
+  if (!missing.empty()) words.push_back(slots_text(source.mirror, missing));
+  if (survey.closest_containers > 0) {
+    words.push_back(fmt::format("{} place{} for containers", survey.closest_containers,
+                                survey.closest_containers == 1 ? "" : "s"));
+  }
+  const AgentIndex closest = *survey.closest;
+  return fmt::format("{}, lacks {}", source.group.agents.id(closest).str(), join_words(words));
+}
+
+}  // namespace
+
+std::string join_words(const std::vector<std::string>& words) {
+  std::string text;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (i > 0) text += i + 1 == words.size() ? " and " : ", ";
+    text += words[i];
+  }
+  return text;
+}
+
+std::string slots_text(const Mirror& mirror, std::span<const SlotRequest> amounts) {
+  std::vector<std::string> words;
+  for (const SlotRequest& r : amounts) {
+    const std::string& name = mirror.slots()[r.slot];
+    words.push_back(
+        fmt::format("{} {}", name,
+                    format_amount_humanized(mirror.slot_types().type_of(name), Amount{r.units})));
+  }
+  return words.empty() ? "nothing" : join_words(words);
+}
+
+Failure explain_failure(const ViewSource& source, const Request& request, std::size_t which,
+                        const AgentFilter& filter) {
+  const Requirement& requirement = request.requirements[which];
+  const std::string& group = source.group.name.str();
+  const Survey survey = Surveyor(source, requirement, filter).run();
+  Failure failure;
+  const std::string tally = tally_text(source.mirror, requirement, survey);
+  if (survey.agents == 0) {
+    failure.code = "no-agents";
+    failure.detailed = failure.coarse =
+        fmt::format("Resource group {} has no agent that takes sessions now.", group);
+    return failure;
+  }
+  if (survey.compatible == 0) {
+    failure.code = "no-compatible-agent";
+    failure.coarse = fmt::format("No agent of resource group {} can run this session.", group);
+    failure.detailed =
+        fmt::format("No agent of resource group {} can run this session ({}).", group, tally);
+    return failure;
+  }
+  failure.code = survey.amounts_free ? "container-limit" : "capacity";
+  failure.blocks = true;
+  const std::string what =
+      request.requirements.size() == 1
+          ? std::string()
+          : fmt::format(" for kernel {} of {}", which + 1, request.requirements.size());
+  const char* lack = survey.large_enough ? "has room" : "is large enough, even when empty";
+  const auto missing = missing_on(source.group.agents, *survey.closest, requirement);
+  for (const SlotRequest& r : missing) {
+    failure.missing.set(source.mirror.slots()[r.slot], Amount{r.units});
+  }
+  failure.detailed = fmt::format("No agent of resource group {} {}{}: the closest, {} ({}).", group,
+                                 lack, what, closest_text(source, survey, missing), tally);
+  failure.coarse = fmt::format("No agent of resource group {} {} for {}.", group, lack,
+                               slots_text(source.mirror, requirement.slots));
+  return failure;
+}
+
+Failure explain_selector_refusal(const ViewSource& source, std::size_t candidates) {
+  Failure failure;
+  failure.code = "capacity";
+  failure.coarse = fmt::format("The agent selector of resource group {} left it waiting.",
+                               source.group.name.str());
+  failure.detailed = fmt::format(
+      "The agent selector of resource group {} left it waiting, although {} agent{} "
+      "room.",
+      source.group.name.str(), candidates, candidates == 1 ? " has" : "s have");
+  return failure;
+}
+
+std::shared_ptr<const PendingReason> make_reason(std::string code, std::string message,
+                                                 SlotMap missing, std::uint64_t position,
+                                                 std::uint32_t positions_max) {
+  auto reason = std::make_shared<PendingReason>();
+  reason->code = std::move(code);
+  reason->message = std::move(message);
+  reason->message += reason->message.find('\n') == std::string::npos ? ' ' : '\n';
+  if (position <= positions_max) {
+    reason->missing = std::move(missing);
+    reason->position = static_cast<std::int64_t>(position);
+    reason->message += fmt::format("Position {} in the queue.", position);
+  } else {
+    reason->message +=
+        fmt::format("More than {} sessions are before it in the queue.", positions_max);
+  }
+  return reason;
+}
+
+}  // namespace bai::sched

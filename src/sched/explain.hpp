@@ -1,0 +1,40 @@
+// Texts that tell the owner of a session why it waits.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "bai_manager/entities.hpp"
+#include "sched/search.hpp"
+#include "sched/view_source.hpp"
+
+namespace bai::sched {
+
+// Why a requirement got no agent.
+struct Failure {
+  std::string code;
+  bool blocks = false;           // a shortage: what head-of-line blocking waits for
+  std::string detailed, coarse;  // `coarse` has no numbers that change with every pass
+  SlotMap missing;
+  std::shared_ptr<const PendingReason> shared;  // for all that are too far behind for details
+};
+
+// `which` of `request`'s requirements failed, in the state of `source` (what the session's earlier
+// requirements took is still taken).
+Failure explain_failure(const ViewSource& source, const Request& request, std::size_t which,
+                        const AgentFilter& filter);
+
+Failure explain_selector_refusal(const ViewSource& source, std::size_t candidates);
+
+// "cpu 2, cuda.device 1 and mem 4g"
+std::string slots_text(const Mirror& mirror, std::span<const SlotRequest> amounts);
+std::string join_words(const std::vector<std::string>& words);
+
+// The reason with its place in the queue; beyond `positions_max` without a number.
+std::shared_ptr<const PendingReason> make_reason(std::string code, std::string message,
+                                                 SlotMap missing, std::uint64_t position,
+                                                 std::uint32_t positions_max);
+
+}  // namespace bai::sched

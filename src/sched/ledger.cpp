@@ -1,0 +1,66 @@
+#include "sched/ledger.hpp"
+
+#include <algorithm>
+
+namespace bai::sched {
+
+bool Ledger::take(AgentTable& agents, AgentIndex agent, const Requirement& requirement,
+                  std::uint32_t container_limit) {
+  if (requirement.containers > container_limit ||
+      agents.containers(agent) > container_limit - requirement.containers ||
+      !agents.fits(agent, requirement)) {
+    return false;
+  }
+  agents.take(agent, requirement, 1);
+  entries_.push_back({&agents, agent, &requirement, 0, 0, false});
+  return true;
+}
+
+void Ledger::hold(const PendingSession& session) {
+  entries_.push_back(
+      {nullptr, 0, nullptr, session.owner, session.request, session.type == SessionType::System});
+  count(entries_.back(), 1);
+}
+
+void Ledger::count(const Entry& entry, int sign) {
+  for (const std::uint32_t scope : mirror_.owner(entry.owner).scopes) {
+    Scope& granted = granted_[scope];
+    if (entry.is_private) {
+      granted.sftp_sessions += sign;
+      continue;
+    }
+    granted.sessions += sign;
+    for (const SlotRequest& r : mirror_.request(entry.request).total) {
+      if (r.slot >= granted.units.size()) granted.units.resize(r.slot + 1, 0);
+      granted.units[r.slot] += sign * r.units;
+    }
+  }
+}
+
+void Ledger::rollback(std::size_t to) {
+  while (entries_.size() > to) {
+    const Entry& entry = entries_.back();
+    if (entry.agents != nullptr) {
+      entry.agents->take(entry.agent, *entry.requirement, -1);
+    } else {
+      count(entry, -1);
+    }
+    entries_.pop_back();
+  }
+}
+
+Holding Ledger::holding(ScopeKind kind, const PendingSession& session) const {
+  const std::uint32_t at = mirror_.owner(session.owner).scopes[static_cast<std::size_t>(kind)];
+  const Scope& scope = mirror_.scope(at);
+  Holding holding{scope.units, scope.sessions, scope.sftp_sessions};
+  const auto granted = granted_.find(at);
+  if (granted == granted_.end()) return holding;
+  const Scope& more = granted->second;
+  holding.units.resize(std::max(holding.units.size(), more.units.size()), 0);
+  for (std::size_t i = 0; i < more.units.size(); ++i) holding.units[i] += more.units[i];
+  holding.sessions += more.sessions;
+  holding.sftp_sessions += more.sftp_sessions;
+  return holding;
+}
+
+}  // namespace bai::sched

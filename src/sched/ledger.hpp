@@ -1,0 +1,51 @@
+// What a plan has granted so far, on top of the mirror: amounts on agents and holdings of users,
+// projects, domains and keypairs. Everything can be undone.
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "sched/mirror.hpp"
+
+namespace bai::sched {
+
+inline constexpr std::uint32_t kNoContainerLimit = 0xffff'ffff;
+
+// Writes the `free` columns of the agent tables in place, so that they stay arrays that can be
+// scanned; the destructor puts back what was there.
+class Ledger {
+ public:
+  explicit Ledger(Mirror& mirror) : mirror_(mirror) {}
+  ~Ledger() { rollback(0); }
+  Ledger(const Ledger&) = delete;
+  Ledger& operator=(const Ledger&) = delete;
+
+  // False, and nothing taken, when the requirement does not fit. `requirement` outlives the ledger.
+  bool take(AgentTable& agents, AgentIndex agent, const Requirement& requirement,
+            std::uint32_t container_limit);
+  // Counts the session into its owner's holdings. Private ones count as sessions only.
+  void hold(const PendingSession& session);
+
+  std::size_t checkpoint() const noexcept { return entries_.size(); }
+  void rollback(std::size_t to);
+
+  // The Usage row of the scope with what has been granted.
+  Holding holding(ScopeKind kind, const PendingSession& session) const;
+
+ private:
+  struct Entry {
+    AgentTable* agents;  // null: a holding
+    AgentIndex agent;
+    const Requirement* requirement;
+    std::uint32_t owner, request;
+    bool is_private;
+  };
+  void count(const Entry& entry, int sign);
+
+  Mirror& mirror_;
+  std::vector<Entry> entries_;
+  std::unordered_map<std::uint32_t, Scope> granted_;  // by scope
+};
+
+}  // namespace bai::sched

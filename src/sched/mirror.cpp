@@ -1,0 +1,257 @@
+#include "sched/mirror.hpp"
+
+#include <algorithm>
+
+namespace bai::sched {
+
+namespace {
+
+template <class E>
+std::shared_ptr<const E> row(const RowPtr& pointer) {
+  return std::static_pointer_cast<const E>(pointer);
+}
+
+// Keeps `map[key]` equal to the row that a change leaves behind.
+template <class E, class Map, class KeyOf>
+void keep_row(Map& map, const Change& change, KeyOf&& key_of) {
+  if (change.after) {
+    auto after = row<E>(change.after);
+    map[key_of(*after)] = std::move(after);
+  } else {
+    map.erase(key_of(*change.old_row<E>()));
+  }
+}
+
+bool holds(const Kernel& kernel) { return holds_resources(kernel.status) && !kernel.agent.empty(); }
+
+bool grants_alike(const Kernel& a, const Kernel& b) {
+  if (holds(a) != holds(b)) return false;
+  return !holds(a) || (a.agent == b.agent && a.occupied_slots == b.occupied_slots);
+}
+
+bool same_facts(const Agent& a, const Agent& b) {
+  return a.resource_group == b.resource_group && a.status == b.status &&
+         a.schedulable == b.schedulable && a.architecture == b.architecture &&
+         a.available_slots == b.available_slots;
+}
+
+}  // namespace
+
+Mirror::Mirror() = default;
+
+void Mirror::feed(StateVersion version, std::span<const Change> changes) {
+  for (const Change& change : changes) apply(change);
+  for (const PendingIndex at : touched_) settle(at);
+  touched_.clear();
+  version_ = version;
+}
+
+void Mirror::apply(const Change& change) {
+  switch (change.entity) {
+    case EntityKind::SlotDeclaration:
+      return on_slot_declaration(change);
+    case EntityKind::ResourceGroup:
+      return on_resource_group(change);
+    case EntityKind::Agent:
+      return on_agent(change);
+    case EntityKind::Session:
+      return on_session(change);
+    case EntityKind::Kernel:
+      return on_kernel(change);
+    case EntityKind::Usage:
+      return on_usage(change);
+    case EntityKind::Domain:
+      return keep_row<Domain>(domains_, change, [](const Domain& d) { return d.name; });
+    case EntityKind::Project:
+      return keep_row<Project>(projects_, change, [](const Project& p) { return p.id; });
+    case EntityKind::KeypairPolicy:
+      return keep_row<KeypairPolicy>(policies_, change,
+                                     [](const KeypairPolicy& p) { return p.name; });
+    case EntityKind::User:
+      if (const User* user = change.new_row<User>()) {
+        main_keys_[user->id] = user->main_access_key;
+      } else {
+        main_keys_.erase(change.old_row<User>()->id);
+      }
+      return;
+    case EntityKind::Keypair:
+      if (const Keypair* key = change.new_row<Keypair>()) {
+        key_policies_[key->access_key] = key->resource_policy;
+      } else {
+        key_policies_.erase(change.old_row<Keypair>()->access_key);
+      }
+      return;
+    default:
+      return;
+  }
+}
+
+void Mirror::on_slot_declaration(const Change& change) {
+  if (const SlotDeclaration* slot = change.new_row<SlotDeclaration>()) {
+    declared_[slot->name] = slot->type;
+  } else {
+    declared_.erase(change.old_row<SlotDeclaration>()->name);
+  }
+  slot_types_ = SlotTypes();
+  for (const auto& [name, type] : declared_) {
+    // What contradicts a built-in type was refused when it was reported.
+    static_cast<void>(slot_types_.add(name, type));
+  }
+}
+
+std::uint32_t Mirror::group_of(const ResourceGroupName& name) {
+  const auto [it, is_new] =
+      group_index_.try_emplace(name, static_cast<std::uint32_t>(groups_.size()));
+  if (is_new) groups_.emplace_back().name = name;
+  return it->second;
+}
+
+void Mirror::on_resource_group(const Change& change) {
+  if (change.after) {
+    auto after = row<ResourceGroup>(change.after);
+    Group& group = groups_[group_of(after->name)];
+    group.row = std::move(after);
+  } else {
+    groups_[group_of(change.old_row<ResourceGroup>()->name)].row = nullptr;
+  }
+}
+
+Mirror::AgentRecord& Mirror::agent_record(const AgentId& id) { return agents_[id]; }
+
+void Mirror::on_agent(const Change& change) {
+  const Agent *before = change.old_row<Agent>(), *after = change.new_row<Agent>();
+  if (before != nullptr && after != nullptr && same_facts(*before, *after)) return;
+  const AgentId& id = after != nullptr ? after->id : before->id;
+  AgentRecord& record = agent_record(id);
+  const std::uint32_t group = after != nullptr ? group_of(after->resource_group) : kNone;
+  if (record.group != group && record.group != kNone) {
+    AgentTable& table = groups_[record.group].agents;
+    table.erase(*table.find(id));
+  }
+  if (record.group != group && group != kNone) groups_[group].agents.add(id);
+  record.group = group;
+  record.has_row = after != nullptr;
+  AgentFacts& facts = record.facts;
+  facts.capacity.clear();
+  facts.takes_sessions = false;
+  facts.architecture = 0;
+  if (after != nullptr) {
+    facts.takes_sessions = after->status == AgentStatus::Alive && after->schedulable;
+    facts.architecture = architectures_.intern(after->architecture);
+    for (const auto& [name, amount] : after->available_slots) {
+      facts.capacity.emplace_back(slots_.intern(name), std::max<std::int64_t>(0, amount.units));
+    }
+  }
+  refresh_agent(id, record);
+}
+
+void Mirror::refresh_agent(const AgentId& id, AgentRecord& record) {
+  if (record.has_row) {
+    AgentTable& table = groups_[record.group].agents;
+    table.set(*table.find(id), record.facts);
+    return;
+  }
+  const auto is_zero = [](std::int64_t units) { return units == 0; };
+  if (record.facts.containers == 0 && std::ranges::all_of(record.facts.granted, is_zero)) {
+    agents_.erase(id);
+  }
+}
+
+void Mirror::grant(const Kernel& kernel, int sign) {
+  AgentRecord& record = agent_record(kernel.agent);
+  if (sign > 0) {
+    ++record.facts.containers;
+  } else {
+    --record.facts.containers;
+  }
+  for (const auto& [name, amount] : kernel.occupied_slots) {
+    const SlotIndex slot = slots_.intern(name);
+    if (slot >= record.facts.granted.size()) record.facts.granted.resize(slot + 1, 0);
+    record.facts.granted[slot] += sign * amount.units;
+  }
+}
+
+void Mirror::on_kernel(const Change& change) {
+  const Kernel *before = change.old_row<Kernel>(), *after = change.new_row<Kernel>();
+  on_pending_kernel(before, after);
+  if (before != nullptr && after != nullptr && grants_alike(*before, *after)) return;
+  const bool held = before != nullptr && holds(*before),
+             holds_now = after != nullptr && holds(*after);
+  if (held) grant(*before, -1);
+  if (holds_now) grant(*after, 1);
+  if (held) {
+    if (const auto it = agents_.find(before->agent); it != agents_.end()) {
+      const AgentId id = before->agent;
+      refresh_agent(id, it->second);
+    }
+  }
+  if (holds_now && !(held && before->agent == after->agent)) {
+    refresh_agent(after->agent, agents_.find(after->agent)->second);
+  }
+}
+
+std::uint32_t Mirror::scope_of(ScopeKind kind, std::string_view scope) {
+  const std::uint32_t at = scope_names_.intern(usage_key(kind, scope));
+  if (at >= scopes_.size()) scopes_.resize(at + 1);
+  return at;
+}
+
+void Mirror::on_usage(const Change& change) {
+  const Usage* after = change.new_row<Usage>();
+  const std::uint32_t at =
+      scope_names_.intern(after != nullptr ? after->id : change.old_row<Usage>()->id);
+  if (at >= scopes_.size()) scopes_.resize(at + 1);
+  Scope& scope = scopes_[at];
+  scope = {};
+  if (after == nullptr) return;
+  scope.sessions = after->sessions;
+  scope.sftp_sessions = after->sftp_sessions;
+  for (const auto& [name, amount] : after->slots) {
+    const SlotIndex slot = slots_.intern(name);
+    if (slot >= scope.units.size()) scope.units.resize(slot + 1, 0);
+    scope.units[slot] = amount.units;
+  }
+}
+
+std::uint32_t Mirror::owner_of(const Session& session) {
+  const auto [it, is_new] =
+      owner_index_.try_emplace({session.user, session.project, session.domain, session.access_key},
+                               static_cast<std::uint32_t>(owners_.size()));
+  if (!is_new) return it->second;
+  OwnerEntry& entry = owners_.emplace_back();
+  entry.owner = {session.user, session.project, session.domain, session.access_key};
+  const auto put = [&](ScopeKind kind, std::string_view scope) {
+    entry.scopes[static_cast<std::size_t>(kind)] = scope_of(kind, scope);
+  };
+  put(ScopeKind::Domain, session.domain.view());
+  put(ScopeKind::Project, to_string(session.project));
+  put(ScopeKind::Keypair, session.access_key.view());
+  put(ScopeKind::User, to_string(session.user));
+  return it->second;
+}
+
+const KeypairPolicy* Mirror::user_policy(const UserId& user) const noexcept {
+  const auto key = main_keys_.find(user);
+  if (key == main_keys_.end()) return nullptr;
+  const auto name = key_policies_.find(key->second);
+  if (name == key_policies_.end()) return nullptr;
+  const auto policy = policies_.find(name->second);
+  return policy == policies_.end() ? nullptr : policy->second.get();
+}
+
+const SlotMap* Mirror::project_limits(const ProjectId& project) const noexcept {
+  const auto it = projects_.find(project);
+  return it == projects_.end() ? nullptr : &it->second->total_resource_slots;
+}
+
+const SlotMap* Mirror::domain_limits(const DomainName& domain) const noexcept {
+  const auto it = domains_.find(domain);
+  return it == domains_.end() ? nullptr : &it->second->total_resource_slots;
+}
+
+DependencyState Mirror::dependency(const SessionId& id) const noexcept {
+  const auto it = sessions_.find(id);
+  return it == sessions_.end() ? DependencyState::Unknown : it->second.as_dependency;
+}
+
+}  // namespace bai::sched

@@ -1,0 +1,252 @@
+// The mirror's pending sessions: what they ask for and the order in which they wait.
+#include <algorithm>
+#include <limits>
+
+#include "base/text.hpp"
+#include "sched/mirror.hpp"
+
+namespace bai::sched {
+
+namespace {
+
+DependencyState as_dependency(const Session& session) {
+  if (!is_terminal(session.status)) return DependencyState::Waiting;
+  return session.status == SessionStatus::Terminated && session.result == SessionResult::Success
+             ? DependencyState::Succeeded
+             : DependencyState::Failed;
+}
+
+// Whether nothing differs that the queue or a policy looks at.
+bool waits_alike(const Session& a, const Session& b) {
+  return a.status == b.status && a.priority == b.priority && a.type == b.type &&
+         a.cluster_mode == b.cluster_mode && a.created_at == b.created_at && a.user == b.user &&
+         a.project == b.project && a.domain == b.domain && a.access_key == b.access_key &&
+         a.resource_group == b.resource_group && a.retry_at == b.retry_at &&
+         a.requested_starts_at == b.requested_starts_at && a.dependencies == b.dependencies &&
+         a.designated_agents == b.designated_agents && a.failed_agents == b.failed_agents &&
+         session_agent_policy(a) == session_agent_policy(b);
+}
+
+std::vector<AgentId> agent_ids(const std::vector<std::string>& names) {
+  return {names.begin(), names.end()};
+}
+
+std::unique_ptr<PendingDetails> details_of(const Session& session) {
+  const bool none = session.dependencies.empty() && session.designated_agents.empty() &&
+                    session.failed_agents.empty() && session.retry_at == Timestamp{} &&
+                    session.requested_starts_at == Timestamp{};
+  std::string policy = session_agent_policy(session);
+  if (none && policy.empty()) return nullptr;
+  auto details = std::make_unique<PendingDetails>();
+  details->dependencies = session.dependencies;
+  details->designated_agents = agent_ids(session.designated_agents);
+  details->failed_agents = agent_ids(session.failed_agents);
+  details->agent_selection_policy = std::move(policy);
+  details->retry_at = session.retry_at;
+  details->requested_starts_at = session.requested_starts_at;
+  return details;
+}
+
+void add_number(std::string& key, std::int64_t value) {
+  key.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+std::string key_of(const Requirement& requirement) {
+  std::string key;
+  add_number(key, requirement.architecture);
+  add_number(key, requirement.containers);
+  for (const SlotRequest& r : requirement.slots) {
+    add_number(key, r.slot);
+    add_number(key, r.units);
+  }
+  return key;
+}
+
+// Adds `more` to `sum`, keeping the order of slot names.
+void add_slots(std::vector<SlotRequest>& sum, const std::vector<SlotRequest>& more,
+               const Names& slots) {
+  for (const SlotRequest& r : more) {
+    const auto at = std::ranges::lower_bound(
+        sum, slots[r.slot], {},
+        [&](const SlotRequest& s) -> const std::string& { return slots[s.slot]; });
+    if (at == sum.end() || at->slot != r.slot) {
+      sum.insert(at, r);
+    } else {
+      at->units = (Amount{at->units} + Amount{r.units}).units;
+    }
+  }
+}
+
+}  // namespace
+
+std::string session_agent_policy(const Session& session) {
+  const Json* policy = session.resource_opts.find("agent_selection_policy");
+  if (policy == nullptr || policy->is_null()) return {};
+  // What is no text is shown as it is written, so that the refusal can name it.
+  return policy->is_string() ? base::lower(policy->as_string()) : policy->dump();
+}
+
+PendingIndex Mirror::waiting_place(const SessionId& id) {
+  SessionRecord& record = sessions_[id];
+  if (record.waiting != kNone) return record.waiting;
+  if (free_places_.empty()) {
+    record.waiting = static_cast<PendingIndex>(waiting_.size());
+    waiting_.emplace_back();
+  } else {
+    record.waiting = free_places_.back();
+    free_places_.pop_back();
+  }
+  Waiting& waiting = waiting_[record.waiting];
+  ++waiting.generation;
+  waiting.session.id = id;
+  return record.waiting;
+}
+
+void Mirror::leave_queue(Waiting& waiting, PendingIndex at) {
+  if (!waiting.queued) return;
+  Group& group = groups_[waiting.group];
+  const auto band = group.bands.find(waiting.session.priority);
+  band->second.erase(at);
+  if (band->second.empty()) group.bands.erase(band);
+  --group.pending;
+  waiting.queued = false;
+  requests_.release(waiting.session.request);
+}
+
+void Mirror::touch(PendingIndex at) {
+  Waiting& waiting = waiting_[at];
+  if (waiting.dirty) return;
+  waiting.dirty = true;
+  leave_queue(waiting, at);
+  touched_.push_back(at);
+}
+
+void Mirror::on_session(const Change& change) {
+  const Session *before = change.old_row<Session>(), *after = change.new_row<Session>();
+  const SessionId id = after != nullptr ? after->id : before->id;
+  SessionRecord& record = sessions_[id];
+  record.has_row = after != nullptr;
+  record.as_dependency = after != nullptr ? as_dependency(*after) : DependencyState::Unknown;
+  const bool pends = after != nullptr && after->status == SessionStatus::Pending;
+  if (!pends) {
+    if (record.waiting != kNone) {
+      touch(record.waiting);
+      waiting_[record.waiting].has_row = false;
+    } else {
+      drop_if_idle(id);
+    }
+    return;
+  }
+  if (before != nullptr && waits_alike(*before, *after)) return;
+  const PendingIndex at = waiting_place(id);
+  touch(at);
+  Waiting& waiting = waiting_[at];
+  waiting.has_row = true;
+  waiting.group = group_of(after->resource_group);
+  waiting.mode = after->cluster_mode;
+  waiting.details = details_of(*after);
+  PendingSession& session = waiting.session;
+  session.created_at = after->created_at;
+  session.priority = static_cast<std::int32_t>(
+      std::clamp<std::int64_t>(after->priority, std::numeric_limits<std::int32_t>::min(),
+                               std::numeric_limits<std::int32_t>::max()));
+  session.type = after->type;
+  session.owner = owner_of(*after);
+  session.details = waiting.details.get();
+}
+
+void Mirror::on_pending_kernel(const Kernel* before, const Kernel* after) {
+  const bool was = before != nullptr && before->status == KernelStatus::Pending;
+  const bool is = after != nullptr && after->status == KernelStatus::Pending;
+  if (!was && !is) return;
+  if (was && is && before->session == after->session &&
+      before->architecture == after->architecture && before->local_rank == after->local_rank &&
+      before->requested_slots == after->requested_slots) {
+    return;
+  }
+  if (was) {
+    const PendingIndex at = waiting_place(before->session);
+    touch(at);
+    std::erase_if(waiting_[at].kernels, [&](const PendingKernel& kernel) {
+      if (kernel.id != before->id) return false;
+      kernel_requirements_.release(kernel.requirement);
+      return true;
+    });
+  }
+  if (is) {
+    const PendingIndex at = waiting_place(after->session);
+    touch(at);
+    waiting_[at].kernels.push_back({after->id, after->local_rank, intern_requirement(*after)});
+  }
+}
+
+std::uint32_t Mirror::intern_requirement(const Kernel& kernel) {
+  Requirement requirement;
+  requirement.architecture = architectures_.intern(kernel.architecture);
+  for (const auto& [name, amount] : kernel.requested_slots) {
+    requirement.slots.push_back({slots_.intern(name), std::max<std::int64_t>(0, amount.units)});
+  }
+  const std::string key = key_of(requirement);
+  return kernel_requirements_.acquire(key, std::move(requirement));
+}
+
+std::uint32_t Mirror::compose_request(const Waiting& waiting) {
+  Request request;
+  request.mode = waiting.mode;
+  for (const PendingKernel& kernel : waiting.kernels) {
+    const Requirement& one = kernel_requirements_[kernel.requirement];
+    add_slots(request.total, one.slots, slots_);
+    if (waiting.mode == ClusterMode::MultiNode || request.requirements.empty()) {
+      request.requirements.push_back(one);
+      continue;
+    }
+    Requirement& all = request.requirements.front();
+    if (all.architecture != one.architecture) request.mixed_architectures = true;
+    add_slots(all.slots, one.slots, slots_);
+    ++all.containers;
+  }
+  std::string key;
+  add_number(key,
+             static_cast<std::int64_t>(request.mode) * 2 + (request.mixed_architectures ? 1 : 0));
+  for (const Requirement& requirement : request.requirements) {
+    const std::string one = key_of(requirement);
+    add_number(key, static_cast<std::int64_t>(one.size()));
+    key += one;
+  }
+  return requests_.acquire(key, std::move(request));
+}
+
+void Mirror::settle(PendingIndex at) {
+  Waiting& waiting = waiting_[at];
+  waiting.dirty = false;
+  if (!waiting.has_row || waiting.kernels.empty()) {
+    if (waiting.has_row || !waiting.kernels.empty()) return;
+    const SessionId id = waiting.session.id;
+    waiting.session = {};
+    waiting.group = kNone;
+    waiting.details = nullptr;
+    waiting.kernels.shrink_to_fit();
+    free_places_.push_back(at);
+    sessions_[id].waiting = kNone;
+    drop_if_idle(id);
+    return;
+  }
+  std::ranges::sort(waiting.kernels, {},
+                    [](const PendingKernel& k) { return std::pair(k.local_rank, k.id); });
+  waiting.kernels.shrink_to_fit();
+  waiting.session.request = compose_request(waiting);
+  Group& group = groups_[waiting.group];
+  group.bands.try_emplace(waiting.session.priority, ByAge{&waiting_}).first->second.insert(at);
+  ++group.pending;
+  group.arrivals.push_back({at, waiting.generation});
+  waiting.queued = true;
+}
+
+void Mirror::drop_if_idle(const SessionId& id) {
+  const auto it = sessions_.find(id);
+  if (it != sessions_.end() && !it->second.has_row && it->second.waiting == kNone) {
+    sessions_.erase(it);
+  }
+}
+
+}  // namespace bai::sched

@@ -1,0 +1,96 @@
+// One pass over one resource group: draw sessions, check them, place them, say why not.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "sched/explain.hpp"
+#include "sched/ledger.hpp"
+#include "sched/planner.hpp"
+#include "sched/policy_set.hpp"
+
+namespace bai::sched {
+
+// A policy broke its contract. Never leaves the planner.
+struct PolicyFault : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct Telling {
+  PendingIndex session;
+  std::shared_ptr<const PendingReason> reason;
+};
+
+// What the planner remembers of a resource group between passes; it decides only which
+// explanations are repeated.
+struct GroupMemory {
+  std::shared_ptr<const ResourceGroup> settings;  // that `policies` were made from
+  std::optional<Result<PolicySet>> policies;
+  std::vector<Arrival> walked;    // sessions whose last reason was their own
+  std::vector<Arrival> arrivals;  // not looked at yet
+  std::string told_to_all;        // the message that everyone in the queue got; usually empty
+};
+
+struct PassResult {
+  std::vector<Placement> placements;
+  std::vector<Telling> tellings;
+  std::optional<Timestamp> wake_at;
+};
+
+class GroupPass {
+ public:
+  // `stamps` (by pending place) and `stamp` mark the sessions that were drawn in this pass.
+  GroupPass(const ViewSource& source, Group& group, Ledger& ledger, const PolicySet& policies,
+            GroupMemory& memory, const PlanLimits& limits, std::uint32_t placements_left,
+            std::vector<std::uint64_t>& stamps, std::uint64_t stamp);
+
+  PassResult run();  // throws what a policy throws, and PolicyFault
+
+ private:
+  enum class End : std::uint8_t { Drawn, Blocked, PlacementsFull, StepsFull };
+
+  void walk();
+  void draw(PendingIndex at);
+  bool attempt(PendingIndex at);
+  bool refused(PendingIndex at, const Waiting& waiting);
+  bool place(PendingIndex at, const Waiting& waiting);
+  std::optional<AgentIndex> place_one(const PendingSession& session, const Requirement& requirement,
+                                      const AgentFilter& filter, std::size_t& candidates);
+  void accept(const Waiting& waiting, const std::vector<AgentIndex>& agents);
+  void give_up(PendingIndex at, std::shared_ptr<Failure> failure);
+  AgentFilter filter_of(const Waiting& waiting) const;
+  void tell(PendingIndex at, std::string code, std::string message, SlotMap missing);
+  void tell_rest();
+  void wake(Timestamp at);
+
+  const ViewSource& source_;
+  SchedView view_;
+  Group& group_;
+  Ledger& ledger_;
+  const PolicySet& policies_;
+  GroupMemory& memory_;
+  const PlanLimits& limits_;
+  std::uint32_t placements_left_;
+  std::vector<std::uint64_t>& stamps_;
+  std::uint64_t stamp_;
+
+  PassResult result_;
+  std::vector<Arrival> walked_;
+  std::unordered_map<std::uint32_t, std::shared_ptr<Failure>> failures_;  // by request
+  std::vector<AgentIndex> buffer_;
+  std::uint64_t steps_ = 0, picks_ = 0, position_ = 0, drawn_ = 0;
+  End end_ = End::Drawn;
+};
+
+// Tells everyone in the queue the same, once.
+std::vector<Telling> tell_everyone(const Mirror& mirror, const Group& group, GroupMemory& memory,
+                                   std::string code, std::string message);
+
+}  // namespace bai::sched

@@ -1,0 +1,145 @@
+#include "sched/planner.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+
+#include "sched/pass.hpp"
+
+namespace bai {
+
+using sched::Group;
+using sched::GroupMemory;
+using sched::Telling;
+
+struct Planner::Impl {
+  struct Told {
+    std::uint32_t generation = 0;
+    std::shared_ptr<const PendingReason> reason;
+  };
+
+  std::shared_ptr<const PolicyRegistry> registry;
+  PlanLimits limits;
+  sched::Mirror mirror;
+  std::vector<Told> told;             // by pending place
+  std::vector<std::uint64_t> stamps;  // by pending place: the pass that drew the session last
+  std::uint64_t stamp = 0;
+  std::vector<GroupMemory> memories;  // by group
+
+  void plan_group(std::uint32_t at, sched::Ledger& ledger, Timestamp now, std::uint64_t seed,
+                  Plan& plan);
+  bool has_policies(const Group& group, GroupMemory& memory);
+  void emit(const std::vector<Telling>& tellings, Plan& plan);
+  void fail_group(const Group& group, GroupMemory& memory, std::string error, Plan& plan);
+};
+
+Planner::Planner(std::shared_ptr<const PolicyRegistry> policies, PlanLimits limits)
+    : impl_(std::make_unique<Impl>()) {
+  BAI_ASSERT(policies != nullptr, "a planner has policies");
+  impl_->registry = std::move(policies);
+  impl_->limits = limits;
+}
+
+Planner::~Planner() = default;
+
+void Planner::feed(StateVersion version, std::span<const Change> changes) {
+  impl_->mirror.feed(version, changes);
+}
+
+const sched::Mirror& Planner::mirror() const noexcept { return impl_->mirror; }
+
+Plan Planner::plan(Timestamp now, std::uint64_t seed) {
+  Impl& impl = *impl_;
+  Plan plan;
+  plan.based_on = impl.mirror.version();
+  impl.told.resize(impl.mirror.waiting_places());
+  impl.stamps.resize(impl.mirror.waiting_places(), 0);
+  sched::Ledger ledger(impl.mirror);
+  for (const auto& [name, at] : impl.mirror.groups()) {
+    impl.plan_group(at, ledger, now, seed, plan);
+  }
+  return plan;
+}
+
+bool Planner::Impl::has_policies(const Group& group, GroupMemory& memory) {
+  if (memory.settings != group.row || !memory.policies) {
+    memory.settings = group.row;
+    memory.policies = sched::make_policy_set(*registry, *group.row);
+  }
+  return memory.policies->has_value();
+}
+
+void Planner::Impl::plan_group(std::uint32_t at, sched::Ledger& ledger, Timestamp now,
+                               std::uint64_t seed, Plan& plan) {
+  if (at >= memories.size()) memories.resize(at + 1);
+  GroupMemory& memory = memories[at];
+  Group& group = mirror.group(at);
+  auto arrivals = std::exchange(group.arrivals, {});
+  if (memory.arrivals.empty()) {
+    memory.arrivals = std::move(arrivals);
+  } else {
+    memory.arrivals.insert(memory.arrivals.end(), arrivals.begin(), arrivals.end());
+  }
+  if (group.pending == 0) {
+    memory.walked.clear();
+    memory.arrivals.clear();
+    return;
+  }
+  if (group.row == nullptr) {
+    return fail_group(group, memory,
+                      fmt::format("Resource group {} does not exist.", group.name.str()), plan);
+  }
+  if (!has_policies(group, memory)) {
+    return fail_group(group, memory, memory.policies->error().message, plan);
+  }
+  if (group.agents.taking() == 0) {
+    return emit(
+        sched::tell_everyone(mirror, group, memory, "no-agents",
+                             fmt::format("Resource group {} has no agent that takes sessions now.",
+                                         group.name.str())),
+        plan);
+  }
+  const std::size_t before = ledger.checkpoint();
+  const sched::ViewSource source{mirror, group, ledger, now, seed};
+  std::string error;
+  try {
+    sched::GroupPass pass(source, group, ledger, **memory.policies, memory, limits,
+                          limits.sessions_max - static_cast<std::uint32_t>(plan.placements.size()),
+                          stamps, ++stamp);
+    sched::PassResult result = pass.run();
+    std::ranges::move(result.placements, std::back_inserter(plan.placements));
+    emit(result.tellings, plan);
+    if (result.wake_at && (!plan.wake_at || *result.wake_at < *plan.wake_at)) {
+      plan.wake_at = result.wake_at;
+    }
+    return;
+  } catch (const std::exception& thrown) {
+    error = thrown.what();
+  } catch (...) {
+    error = "a policy threw something that is no exception";
+  }
+  ledger.rollback(before);
+  fail_group(group, memory,
+             fmt::format("Resource group {} is not planned: {}.", group.name.str(), error), plan);
+}
+
+void Planner::Impl::fail_group(const Group& group, GroupMemory& memory, std::string error,
+                               Plan& plan) {
+  emit(sched::tell_everyone(mirror, group, memory, "policy-error", error), plan);
+  plan.errors.push_back(std::move(error));
+}
+
+void Planner::Impl::emit(const std::vector<Telling>& tellings, Plan& plan) {
+  for (const Telling& telling : tellings) {
+    const sched::Waiting& waiting = mirror.waiting(telling.session);
+    Told& last = told[telling.session];
+    const bool same_session = last.generation == waiting.generation && last.reason != nullptr;
+    if (same_session && (last.reason == telling.reason || *last.reason == *telling.reason))
+      continue;
+    last = {waiting.generation, telling.reason};
+    plan.explained.push_back({waiting.session.id, telling.reason});
+  }
+}
+
+}  // namespace bai

@@ -1,0 +1,25 @@
+#include "sched/policies/policies.hpp"
+
+namespace bai {
+
+Status add_builtin_policies(PolicyRegistry& registry) {
+  // Validators check in this order.
+  const Status added[] = {
+      registry.add_sequencer("fifo", sched::make_fifo),
+      registry.add_sequencer("lifo", sched::make_lifo),
+      registry.add_sequencer("drf", sched::make_drf),
+      registry.add_validator("dependencies", sched::make_dependencies),
+      registry.add_validator("reserved-start", sched::make_reserved_start),
+      registry.add_validator("resource-policy", sched::make_resource_policy),
+      registry.add_selector("concentrated", sched::make_concentrated),
+      registry.add_selector("dispersed", sched::make_dispersed),
+      registry.add_selector("legacy", sched::make_dispersed),  // the same key
+      registry.add_selector("roundrobin", sched::make_round_robin),
+  };
+  for (const Status& status : added) {
+    if (!status) return status;
+  }
+  return {};
+}
+
+}  // namespace bai

@@ -1,0 +1,105 @@
+// Limits of the user, the project and the domain, over the whole cluster.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sched/policies/policies.hpp"
+
+namespace bai::sched {
+
+namespace {
+
+std::string amount_text(const SchedView& view, SlotIndex slot, Amount amount) {
+  return format_amount_humanized(view.slot_type(slot), amount);
+}
+
+// One line for every slot of which holding and request together exceed `limit(name)`.
+template <class Limit>
+std::string excess(const SchedView& view, const Holding& holding, const Request& request,
+                   Limit&& limit) {
+  std::vector<std::pair<std::string, std::string>> lines;
+  const auto check = [&](SlotIndex slot, std::int64_t requested) {
+    const std::string& name = view.slot_name(slot);
+    const Amount most = limit(name), used{holding.of(slot)}, wanted{requested};
+    const Amount sum = used + wanted;
+    if (most.is_infinite() || sum <= most) return;
+    lines.emplace_back(
+        name, fmt::format("\n  - {}: used {} + requested {} > limit {} (over by {})", name,
+                          amount_text(view, slot, used), amount_text(view, slot, wanted),
+                          amount_text(view, slot, most), amount_text(view, slot, sum - most)));
+  };
+  for (const SlotRequest& r : request.total) check(r.slot, r.units);
+  for (SlotIndex slot = 0; slot < holding.units.size(); ++slot) {
+    const bool requested =
+        std::ranges::any_of(request.total, [&](const SlotRequest& r) { return r.slot == slot; });
+    if (!requested && holding.units[slot] != 0) check(slot, 0);
+  }
+  std::ranges::sort(lines);
+  std::string text;
+  for (const auto& [name, line] : lines) text += line;
+  return text;
+}
+
+class ResourcePolicy final : public Validator {
+ public:
+  void check(const SchedView& view, const PendingSession& session,
+             std::vector<Refusal>& refusals) const override {
+    check_user(view, session, refusals);
+    check_listed(view, session, ScopeKind::Project, view.project_limits(session), refusals);
+    check_listed(view, session, ScopeKind::Domain, view.domain_limits(session), refusals);
+  }
+
+ private:
+  static void refuse_slots(std::string_view scope, std::string_view kind, std::string lines,
+                           std::vector<Refusal>& refusals) {
+    if (lines.empty()) return;
+    refusals.push_back({"quota", fmt::format("{}_check-limit_forbidden", kind),
+                        fmt::format("The resource limit of the {} is reached:{}", scope, lines),
+                        false, Timestamp{}});
+  }
+
+  static void check_user(const SchedView& view, const PendingSession& session,
+                         std::vector<Refusal>& refusals) {
+    const KeypairPolicy* policy = view.user_policy(session);
+    if (policy == nullptr) return;
+    const Holding holding = view.holding(ScopeKind::User, session);
+    const SlotMap& limits = policy->total_resource_slots;
+    const Amount unlisted =
+        policy->default_for_unspecified == UnspecifiedLimit::Limited ? Amount{0} : kInfiniteAmount;
+    refuse_slots("user", "user",
+                 excess(view, holding, view.request(session),
+                        [&](const std::string& name) {
+                          return limits.contains(name) ? limits.get(name) : unlisted;
+                        }),
+                 refusals);
+    const bool is_private = session.type == SessionType::System;
+    const std::int64_t most =
+        is_private ? policy->max_concurrent_sftp_sessions : policy->max_concurrent_sessions;
+    const std::int64_t now = is_private ? holding.sftp_sessions : holding.sessions;
+    if (most <= 0 || now < most) return;
+    refusals.push_back({"concurrency", "session_check-limit_forbidden",
+                        fmt::format("The user has {} of at most {} concurrent {}sessions.", now,
+                                    most, is_private ? "system " : ""),
+                        false, Timestamp{}});
+  }
+
+  static void check_listed(const SchedView& view, const PendingSession& session, ScopeKind kind,
+                           const SlotMap* limits, std::vector<Refusal>& refusals) {
+    if (limits == nullptr || limits->empty()) return;
+    const bool is_project = kind == ScopeKind::Project;
+    refuse_slots(is_project ? "project" : "domain", is_project ? "group" : "domain",
+                 excess(view, view.holding(kind, session), view.request(session),
+                        [&](const std::string& name) {
+                          return limits->contains(name) ? limits->get(name) : kInfiniteAmount;
+                        }),
+                 refusals);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<const Validator> make_resource_policy(PolicyOptions&) {
+  return std::make_unique<ResourcePolicy>();
+}
+
+}  // namespace bai::sched

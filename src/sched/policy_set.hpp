@@ -1,0 +1,28 @@
+// The policies of one resource group, made from its settings.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bai_manager/policy.hpp"
+
+namespace bai::sched {
+
+struct PolicySet {
+  std::unique_ptr<const Sequencer> sequencer;
+  std::vector<std::unique_ptr<const Validator>> validators;
+  std::unique_ptr<const Selector> selector;
+  bool strict_designation = false;
+  std::uint32_t container_limit = 0xffff'ffff;  // per agent
+};
+
+// Members of ResourceGroup::policy_options:
+//   agent_selection_policy  "preferred" (default) or "strict": what designated agents mean
+//   max_container_count     containers per agent; absent: unlimited
+//   sequencer, selector     objects: options of the policy
+//   validators              names; absent: all that are registered
+//   validator_options       object: name -> options
+Result<PolicySet> make_policy_set(const PolicyRegistry& registry, const ResourceGroup& group);
+
+}  // namespace bai::sched

@@ -1,0 +1,105 @@
+#include "sched/search.hpp"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+namespace bai::sched {
+
+namespace {
+
+constexpr std::size_t kBlock = 256;  // agents matched at a time: fits the first-level cache
+
+bool among(const std::vector<AgentIndex>& ordered, AgentIndex agent) {
+  return std::ranges::binary_search(ordered, agent);
+}
+
+// Keeps those that `better` holds for, if any.
+template <class Better>
+void prefer(std::vector<AgentIndex>& found, Better&& better) {
+  if (std::ranges::any_of(found, better)) {
+    std::erase_if(found, [&](AgentIndex agent) { return !better(agent); });
+  }
+}
+
+}  // namespace
+
+void AgentSearch::scan() {
+  if (scanned_) return;
+  scanned_ = true;
+  found_.clear();
+  if (filter_.strict) {
+    for (const AgentIndex agent : filter_.designated) {
+      std::uint8_t match = 0;
+      agents_.match(agent, 1, requirement_, filter_.container_limit, &match);
+      if (match != 0) found_.push_back(agent);
+    }
+  } else {
+    scan_all();
+  }
+  narrow();
+}
+
+void AgentSearch::scan_all() {
+  std::array<std::uint8_t, kBlock> match{};
+  for (std::size_t first = 0; first < agents_.size(); first += kBlock) {
+    const std::size_t count = std::min(kBlock, agents_.size() - first);
+    agents_.match(static_cast<AgentIndex>(first), count, requirement_, filter_.container_limit,
+                  match.data());
+    for (std::size_t i = 0; i < count; ++i) {
+      if (match[i] != 0) found_.push_back(static_cast<AgentIndex>(first + i));
+    }
+  }
+}
+
+void AgentSearch::narrow() {
+  if (!filter_.strict && !filter_.designated.empty()) {
+    prefer(found_, [&](AgentIndex agent) { return among(filter_.designated, agent); });
+  }
+  if (!filter_.failed.empty()) {
+    prefer(found_, [&](AgentIndex agent) { return !among(filter_.failed, agent); });
+  }
+}
+
+bool AgentSearch::empty() {
+  scan();
+  return found_.empty();
+}
+
+std::span<const AgentIndex> AgentSearch::list() {
+  scan();
+  return found_;
+}
+
+bool AgentSearch::contains(AgentIndex agent) {
+  scan();
+  return among(found_, agent);
+}
+
+std::int64_t AgentSearch::key_value(AgentIndex agent, const KeyPart& part) const noexcept {
+  if (part.what == KeyPart::What::UnusedCapabilities) {
+    return std::ranges::count_if(requirement_.slots, [&](const SlotRequest& r) {
+      return r.units == 0 && agents_.observed(agent, r.slot) > 0;
+    });
+  }
+  if (!agents_.has_slot(agent, part.slot)) return std::numeric_limits<std::int64_t>::max();
+  const std::int64_t free = agents_.free(agent, part.slot);
+  return part.what == KeyPart::What::LeastFree ? free : -free;
+}
+
+std::optional<AgentIndex> AgentSearch::best(std::span<const KeyPart> key) {
+  scan();
+  if (found_.empty()) return std::nullopt;
+  AgentIndex best = found_.front();
+  for (const AgentIndex agent : std::span(found_).subspan(1)) {
+    for (const KeyPart& part : key) {
+      const std::int64_t mine = key_value(agent, part), its = key_value(best, part);
+      if (mine == its) continue;
+      if (mine < its) best = agent;
+      break;
+    }
+  }
+  return best;
+}
+
+}  // namespace bai::sched
