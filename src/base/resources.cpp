@@ -140,7 +140,7 @@ Result<SlotType> parse_slot_type(std::string_view text) {
 }
 
 Result<Amount> parse_amount(SlotType type, std::string_view text) {
-  if (type != SlotType::Bytes) return parse_counted(text);
+  if (type != SlotType::Size) return parse_counted(text);
   auto bytes = parse_binary_size(text);
   if (!bytes) return std::unexpected(std::move(bytes.error()));
   return Amount{*bytes};
@@ -149,7 +149,7 @@ Result<Amount> parse_amount(SlotType type, std::string_view text) {
 std::string format_amount(SlotType type, Amount amount) {
   if (amount.units == kMax) return "Infinity";
   if (amount.units == kMin) return "-Infinity";
-  if (type == SlotType::Bytes) return std::to_string(amount.units);
+  if (type == SlotType::Size) return std::to_string(amount.units);
   const bool negative = amount.units < 0;
   const std::int64_t units = negative ? -amount.units : amount.units;
   std::string out = negative ? "-" : "";
@@ -160,7 +160,7 @@ std::string format_amount(SlotType type, Amount amount) {
 }
 
 std::string format_amount_humanized(SlotType type, Amount amount) {
-  return type == SlotType::Bytes ? format_binary_size(amount.units) : format_amount(type, amount);
+  return type == SlotType::Size ? format_binary_size(amount.units) : format_amount(type, amount);
 }
 
 SlotName split_slot_name(std::string_view name) noexcept {
@@ -259,7 +259,7 @@ SlotTypes::SlotTypes() {
       "cuda.shares",     "gaudi2.device",    "hyperaccel-lpu.device", "ipu.device", "rngd.device",
       "rocm.device",     "tpu.device",       "warboy.device"};
   for (std::string_view name : kCounted) types_.emplace_back(name, SlotType::Count);
-  types_.insert(lower(types_, "mem"), {"mem", SlotType::Bytes});
+  types_.insert(lower(types_, "mem"), {"mem", SlotType::Size});
 }
 
 Status SlotTypes::add(std::string_view name, SlotType type) {
@@ -285,7 +285,7 @@ bool SlotTypes::knows(std::string_view name) const noexcept {
 SlotType SlotTypes::type_of(std::string_view name) const noexcept {
   const auto it = lower(types_, name);
   if (it != types_.end() && it->first == name) return it->second;
-  return name == "mem" ? SlotType::Bytes : SlotType::Count;
+  return name == "mem" ? SlotType::Size : SlotType::Count;
 }
 
 }  // namespace bai

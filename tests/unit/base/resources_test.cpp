@@ -27,7 +27,7 @@ Amount counted(std::string_view text) {
 SlotTypes two_types() {
   SlotTypes types;
   REQUIRE(types.add("a", SlotType::Count).has_value());
-  REQUIRE(types.add("b", SlotType::Bytes).has_value());
+  REQUIRE(types.add("b", SlotType::Size).has_value());
   return types;
 }
 
@@ -111,9 +111,9 @@ TEST_CASE("J16 difference of slots") {
 TEST_CASE("J17 infinite amounts; a negative one is no request") {
   CHECK(counted("Infinity").is_infinite());
   CHECK(format_amount_humanized(SlotType::Count, kInfiniteAmount) == "Infinity");
-  CHECK(format_amount_humanized(SlotType::Bytes, kInfiniteAmount) == "Infinity");
+  CHECK(format_amount_humanized(SlotType::Size, kInfiniteAmount) == "Infinity");
   CHECK(!parse_amount(SlotType::Count, "-Infinity").has_value());
-  CHECK(format_amount_humanized(SlotType::Bytes, Amount{0} - kInfiniteAmount) == "-Infinity");
+  CHECK(format_amount_humanized(SlotType::Size, Amount{0} - kInfiniteAmount) == "-Infinity");
 }
 
 TEST_CASE("J19 an exponent is written out") {
@@ -147,8 +147,8 @@ TEST_CASE("J23 negative amounts are refused") {
 
 TEST_CASE("J25 amounts by slot type") {
   CHECK(parse_amount(SlotType::Count, "0.5").value() == Amount{500});
-  CHECK(parse_amount(SlotType::Bytes, "4294967296").value() == Amount{4 * kGi});
-  CHECK(parse_amount(SlotType::Bytes, "4g").value() == Amount{4 * kGi});
+  CHECK(parse_amount(SlotType::Size, "4294967296").value() == Amount{4 * kGi});
+  CHECK(parse_amount(SlotType::Size, "4g").value() == Amount{4 * kGi});
 }
 
 TEST_CASE("J26 two maps can be incomparable") {
@@ -302,7 +302,7 @@ TEST_CASE("a slot map stays ordered by name") {
 
 TEST_CASE("the first report of a slot decides its type") {
   SlotTypes types;
-  CHECK(types.type_of("mem") == SlotType::Bytes);
+  CHECK(types.type_of("mem") == SlotType::Size);
   CHECK(types.type_of("cpu") == SlotType::Count);
   CHECK(types.type_of("never.seen") == SlotType::Count);
   CHECK(!types.knows("npu.device"));
@@ -312,7 +312,7 @@ TEST_CASE("the first report of a slot decides its type") {
   CHECK(types.add("", SlotType::Count).error().code == ErrorCode::InvalidArgument);
   CHECK(types.type_of("npu.device") == SlotType::Unique);
   CHECK(std::is_sorted(types.begin(), types.end()));
-  for (SlotType type : {SlotType::Count, SlotType::Bytes, SlotType::Unique, SlotType::Unified}) {
+  for (SlotType type : {SlotType::Count, SlotType::Size, SlotType::Unique, SlotType::Unified}) {
     CHECK(parse_slot_type(to_string(type)).value() == type);
   }
   CHECK(!parse_slot_type("counts").has_value());
