@@ -1,0 +1,23 @@
+// The body of a session creation, in all spellings that clients use.
+#pragma once
+
+#include "bai_manager/actions.hpp"
+#include "bai_manager/resources.hpp"
+
+namespace bai::server {
+
+struct CreateRequest {
+  CreateSession action;
+  bool enqueue_only = false;
+  Duration max_wait;  // 0: no limit
+  bool names_agents = false;
+};
+
+// `now` is what relative starting times count from. Kinds "body-invalid" for wrong fields (all of
+// them are named) and "invalid-api-parameters" for a wrong `config`, as data {"config": text}.
+Result<CreateRequest> parse_create_request(const Json& body, const SlotTypes& slots, Timestamp now);
+
+// "300", "30s", "5m", "1.5h", "2d", "1w". InvalidArgument otherwise.
+Result<Duration> parse_duration(std::string_view text);
+
+}  // namespace bai::server
