@@ -25,10 +25,8 @@ Result<std::unique_ptr<Job>> Job::start(EventLoop& loop, ProcessSpec spec, OnOut
   if (!pid) return std::unexpected(pid.error());
   auto job = std::make_unique<Job>();
   job->pid_ = *pid;
-  job->out_ =
-      std::make_unique<OutputPipe>(loop, std::move(out->read_end), Stream::Out, on_output);
-  job->err_ =
-      std::make_unique<OutputPipe>(loop, std::move(err->read_end), Stream::Err, on_output);
+  job->out_ = std::make_unique<OutputPipe>(loop, std::move(out->read_end), Stream::Out, on_output);
+  job->err_ = std::make_unique<OutputPipe>(loop, std::move(err->read_end), Stream::Err, on_output);
   return job;
 }
 
@@ -66,18 +64,15 @@ Result<std::unique_ptr<Repl>> Repl::start(EventLoop& loop, const KernelConfig& c
   spec.argv.emplace_back(python ? python_runner() : shell_runner());
   spec.out = out->write_end.get();
   spec.err = err->write_end.get();
-  spec.inherited = {{theirs.get(), 3},
-                    {python ? side->read_end.get() : side->write_end.get(), 4}};
+  spec.inherited = {{theirs.get(), 3}, {python ? side->read_end.get() : side->write_end.get(), 4}};
   // The child shares the open file description: it must find a blocking one.
   if (python) ::fcntl(side->read_end.get(), F_SETFL, 0);
   const auto pid = start_process(spec);
   if (!pid) return std::unexpected(pid.error());
   repl->pid_ = *pid;
   const auto& on_output = repl->handlers_.on_output;
-  repl->out_ =
-      std::make_unique<OutputPipe>(loop, std::move(out->read_end), Stream::Out, on_output);
-  repl->err_ =
-      std::make_unique<OutputPipe>(loop, std::move(err->read_end), Stream::Err, on_output);
+  repl->out_ = std::make_unique<OutputPipe>(loop, std::move(out->read_end), Stream::Out, on_output);
+  repl->err_ = std::make_unique<OutputPipe>(loop, std::move(err->read_end), Stream::Err, on_output);
   Repl* self = repl.get();
   if (python) {
     repl->barriers_ = std::move(side->write_end);

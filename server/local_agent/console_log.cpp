@@ -16,7 +16,7 @@ ConsoleLog::ConsoleLog(std::string path, std::int64_t max_bytes)
 
 void ConsoleLog::reopen() {
   fd_.reset(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  struct stat info {};
+  struct stat info{};
   size_ = fd_ && ::fstat(fd_.get(), &info) == 0 ? info.st_size : 0;
 }
 

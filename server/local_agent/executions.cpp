@@ -73,8 +73,7 @@ Status Executions::start(bool lazy) {
   const bool names_one = config_.bootstrap_script.starts_with("#!");
   auto job = Job::start(
       loop_,
-      shell_command(config_, kernel_dir_,
-                    names_one ? "exec " + quoted(path) : ". " + quoted(path)),
+      shell_command(config_, kernel_dir_, names_one ? "exec " + quoted(path) : ". " + quoted(path)),
       [this](Stream stream, std::string_view raw, std::string text) {
         on_output(stream, raw, std::move(text), false);
       });
@@ -109,8 +108,8 @@ Status Executions::start_repl() {
     completion_ = nullptr;
     pump();
   };
-  auto repl = Repl::start(loop_, config_, kernel_process(config_, kernel_dir_),
-                          std::move(handlers));
+  auto repl =
+      Repl::start(loop_, config_, kernel_process(config_, kernel_dir_), std::move(handlers));
   if (!repl) return std::unexpected(repl.error());
   repl_ = std::move(*repl);
   repl_ready_ = config_.runtime == Runtime::Shell;
@@ -166,22 +165,22 @@ void Executions::answer(Run& run) {
   if (segment.dropped > 0) {
     Json pair = Json::array();
     pair.push_back("stderr");
-    pair.push_back(fmt::format("\n[{} bytes of output dropped: more than {} bytes were waiting to "
-                               "be collected; the log has its end]\n",
-                               segment.dropped, config_.max_console_bytes));
+    pair.push_back(
+        fmt::format("\n[{} bytes of output dropped: more than {} bytes were waiting to "
+                    "be collected; the log has its end]\n",
+                    segment.dropped, config_.max_console_bytes));
     console.push_back(std::move(pair));
   }
   const bool closed = !segment.status.empty();
-  const std::string status = closed ? segment.status
+  const std::string status = closed              ? segment.status
                              : run.waiting_input ? "waiting-input"
                                                  : "continued";
   Json result = Json::object(
       {{"runId", run.id},
        {"status", status},
        {"exitCode", closed && status != "continued" ? Json(segment.exit_code) : Json()},
-       {"options", !closed && run.waiting_input
-                       ? Json::object({{"is_password", run.is_password}})
-                       : Json()},
+       {"options",
+        !closed && run.waiting_input ? Json::object({{"is_password", run.is_password}}) : Json()},
        {"console", std::move(console)},
        {"files", Json::array()}});
   if (closed) {
@@ -206,7 +205,7 @@ void Executions::wait(Run& run, const Json& request, CallReply reply) {
                               {"console", Json::array()},
                               {"files", Json::array()}}));
   }
-  run.waiter.emplace(Waiter{std::move(reply), 0});
+  run.waiter.emplace(Waiter{std::move(reply), request["id"].as_int(), 0});
   if (has_answer(run)) {
     answer(run);
     return;
@@ -214,8 +213,8 @@ void Executions::wait(Run& run, const Json& request, CallReply reply) {
   const Json& timeout = request["flushTimeoutMs"];
   if (!timeout.is_number()) return;
   const RunPtr keep = runs_.at(run.id);
-  run.waiter->timer = loop_.run_after(
-      EventLoop::Millis(std::max<std::int64_t>(timeout.as_int(), 0)), [this, keep] {
+  run.waiter->timer =
+      loop_.run_after(EventLoop::Millis(std::max<std::int64_t>(timeout.as_int(), 0)), [this, keep] {
         if (!keep->waiter) return;
         // An answer with what there is: as a segment of its own that says "continued".
         Segment rest;
@@ -256,15 +255,15 @@ void Executions::execute(const Json& request, CallReply reply) {
     return;
   }
   if (mode != "query" && mode != "batch") {
-    reply(std::unexpected(CallError{
-        "ValueError",
-        fmt::format("mode \"{}\" is unknown: query, batch, continue or input", mode)}));
+    reply(std::unexpected(
+        CallError{"ValueError",
+                  fmt::format("mode \"{}\" is unknown: query, batch, continue or input", mode)}));
     return;
   }
   if (it != runs_.end()) {
-    reply(std::unexpected(CallError{
-        "ValueError",
-        fmt::format("run \"{}\" is in progress: collect it with mode continue", id)}));
+    reply(std::unexpected(
+        CallError{"ValueError",
+                  fmt::format("run \"{}\" is in progress: collect it with mode continue", id)}));
     return;
   }
   if (id.empty()) id = fmt::format("run-{}", next_run_++);
@@ -362,6 +361,21 @@ void Executions::finish_active(std::int64_t exit_code) {
     finished_.pop_front();
   }
   pump();
+}
+
+void Executions::forget(std::int64_t call) {
+  for (auto& [id, run] : runs_) {
+    if (!run->waiter || run->waiter->call != call) continue;
+    loop_.cancel(run->waiter->timer);
+    run->waiter.reset();
+  }
+}
+
+void Executions::forget_all() {
+  for (auto& [id, run] : runs_) {
+    if (run->waiter) loop_.cancel(run->waiter->timer);
+    run->waiter.reset();
+  }
 }
 
 bool Executions::interrupt() {

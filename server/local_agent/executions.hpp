@@ -1,4 +1,5 @@
-// The runs of one kernel: queued, executed one after the other, collected by clients piece by piece.
+// The runs of one kernel: queued, executed one after the other, collected by clients piece by
+// piece.
 #pragma once
 
 #include <cstdint>
@@ -50,7 +51,11 @@ class Executions {
   // {"mode", "runId", "code", "options", "flushTimeoutMs": N | null}
   void execute(const Json& request, CallReply reply);
   void complete(const Json& request, CallReply reply);
-  bool interrupt();  // false: nothing runs
+  // The caller of request `call` (its "id"), or every caller, has given up: what it would have been
+  // told waits for the next one.
+  void forget(std::int64_t call);
+  void forget_all();
+  bool interrupt();                          // false: nothing runs
   bool on_exit(pid_t pid, int wait_status);  // false: not a process of ours
   // The kernel is ending: waiting clients get what there is.
   void abandon(const std::string& why, std::int64_t exit_code);
@@ -72,6 +77,7 @@ class Executions {
   };
   struct Waiter {
     CallReply reply;
+    std::int64_t call = 0;
     EventLoop::TimerId timer = 0;
   };
   struct Run {

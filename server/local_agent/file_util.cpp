@@ -71,7 +71,7 @@ std::optional<std::string> read_file(const std::string& path, std::size_t limit)
 
 std::string read_tail(const std::string& path, std::size_t limit) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat info {};
+  struct stat info{};
   if (!fd || ::fstat(fd.get(), &info) != 0) return {};
   const auto size = static_cast<std::size_t>(info.st_size);
   if (size > limit) ::lseek(fd.get(), static_cast<off_t>(size - limit), SEEK_SET);

@@ -118,8 +118,8 @@ void FrameStream::read_available() {
 void FrameStream::flush(EventLoop::Millis timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   while (fd_ && !out_.empty()) {
-    const auto left = std::chrono::ceil<EventLoop::Millis>(deadline -
-                                                           std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::ceil<EventLoop::Millis>(deadline - std::chrono::steady_clock::now());
     pollfd poll_entry{fd_.get(), POLLOUT, 0};
     if (left.count() <= 0 || ::poll(&poll_entry, 1, static_cast<int>(left.count())) <= 0) return;
     if ((poll_entry.revents & (POLLERR | POLLHUP)) != 0) return;

@@ -112,13 +112,12 @@ Result<pid_t> start_process(const ProcessSpec& spec) {
   while (got < 0 && errno == EINTR);
   if (got != sizeof error) return pid;
   ::waitpid(pid, nullptr, 0);
-  return fail(ErrorCode::Unavailable,
-              fmt::format("cannot start {} in {}: {}", spec.argv.front(), spec.directory,
-                          std::strerror(error)));
+  return fail(ErrorCode::Unavailable, fmt::format("cannot start {} in {}: {}", spec.argv.front(),
+                                                  spec.directory, std::strerror(error)));
 }
 
-Result<pid_t> start_detached(const std::vector<std::string>& argv, const std::string& directory,
-                             int channel) {
+Result<pid_t> start_detached(const std::string& program, const std::vector<std::string>& argv,
+                             const std::string& directory, int channel) {
   auto texts = argv;
   auto arguments = pointers(texts);
   posix_spawn_file_actions_t actions;
@@ -137,16 +136,16 @@ Result<pid_t> start_detached(const std::vector<std::string>& argv, const std::st
   ::sigemptyset(&none);
   ::posix_spawnattr_setsigdefault(&attributes, &all);
   ::posix_spawnattr_setsigmask(&attributes, &none);
-  ::posix_spawnattr_setflags(
-      &attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+  ::posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
   pid_t pid = -1;
   const int error =
-      ::posix_spawn(&pid, argv.front().c_str(), &actions, &attributes, arguments.data(), environ);
+      ::posix_spawn(&pid, program.c_str(), &actions, &attributes, arguments.data(), environ);
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
   if (error != 0)
-    return fail(ErrorCode::Unavailable, fmt::format("cannot start the supervisor {}: {}",
-                                                    argv.front(), std::strerror(error)));
+    return fail(ErrorCode::Unavailable,
+                fmt::format("cannot start the supervisor {}: {}", program, std::strerror(error)));
   return pid;
 }
 

@@ -20,7 +20,7 @@ namespace bai::server::local {
 inline constexpr std::string_view kKernelMarker = "BAI_KERNEL_DIR";
 
 struct ProcessLimits {
-  std::int64_t data_bytes = 0;   // RLIMIT_DATA of each process; 0: unlimited
+  std::int64_t data_bytes = 0;      // RLIMIT_DATA of each process; 0: unlimited
   std::int64_t open_files = 65536;  // lowered to the hard limit
 };
 
@@ -37,10 +37,11 @@ struct ProcessSpec {
 // with one thread. Unavailable when it cannot be started.
 Result<pid_t> start_process(const ProcessSpec& spec);
 
-// The supervisor: in a session of its own, surviving its parent. `channel` becomes descriptor 3,
-// everything else but the standard streams (/dev/null) is closed. Any thread.
-Result<pid_t> start_detached(const std::vector<std::string>& argv, const std::string& directory,
-                             int channel);
+// The supervisor: `program` in a session of its own, surviving its parent. `channel` becomes
+// descriptor 3; standard error goes to supervisor.log in `directory`, the other standard streams to
+// /dev/null; everything else is closed. Any thread.
+Result<pid_t> start_detached(const std::string& program, const std::vector<std::string>& argv,
+                             const std::string& directory, int channel);
 
 struct Pipe {
   Fd read_end, write_end;  // close-on-exec; the read end does not block

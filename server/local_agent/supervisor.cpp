@@ -25,7 +25,7 @@ namespace bai::server::local {
 namespace {
 
 constexpr std::size_t kMaxControlConnections = 16;
-constexpr EventLoop::Millis kKillInterval{20};    // rounds of SIGKILL while processes are left
+constexpr EventLoop::Millis kKillInterval{20};        // rounds of SIGKILL while processes are left
 constexpr EventLoop::Millis kLastWordsTimeout{2000};  // for the agent to read the end
 constexpr std::int64_t kNoExitCode = -1;
 constexpr std::int64_t kTimeoutExitCode = -2;  // as the reference agent reports it
@@ -154,6 +154,7 @@ void Supervisor::add_connection(Fd fd) {
       loop_, std::move(fd), [this, weak](Json request) { on_request(weak, request); },
       [this, weak] {
         loop_.post([this, weak] {
+          executions_->forget_all();
           std::erase_if(connections_, [&](const auto& one) { return one == weak.lock(); });
         });
       });
@@ -170,8 +171,8 @@ void Supervisor::on_request(const std::weak_ptr<Connection>& from, const Json& r
     if (result) {
       reply.set("result", std::move(*result));
     } else {
-      reply.set("error", Json::object({{"kind", result.error().kind},
-                                       {"message", result.error().message}}));
+      reply.set("error",
+                Json::object({{"kind", result.error().kind}, {"message", result.error().message}}));
     }
     connection->stream->send(reply);
   });
@@ -181,7 +182,7 @@ void Supervisor::call(const Json& request, CallReply reply) {
   const auto op = request["op"].as_string();
   if (op == "destroy") {
     destroyers_.push_back(std::move(reply));
-    end("destroyed", kNoExitCode);
+    end(std::string(request["reason"].as_string()), kNoExitCode);
     return;
   }
   if (ending_) {
@@ -193,6 +194,9 @@ void Supervisor::call(const Json& request, CallReply reply) {
   } else if (op == "interrupt") {
     if (!executions_->interrupt() && batch_) batch_->interrupt();
     reply(Json::object({{"status", "finished"}}));
+  } else if (op == "forget") {
+    executions_->forget(request["call"].as_int());
+    reply(Json());
   } else if (op == "batch") {
     trigger_batch(request, std::move(reply));
   } else {
@@ -209,8 +213,9 @@ void Supervisor::trigger_batch(const Json& request, CallReply reply) {
   }
   batch_command_ = request["command"].as_string();
   if (batch_command_.empty() || batch_command_.find('\0') != std::string::npos) {
-    reply(std::unexpected(CallError{
-        "ValueError", "the startup command is empty or holds a NUL character: give a shell command"}));
+    reply(std::unexpected(
+        CallError{"ValueError",
+                  "the startup command is empty or holds a NUL character: give a shell command"}));
     return;
   }
   batch_timeout_ms_ = request["timeoutMs"];
@@ -226,10 +231,9 @@ void Supervisor::trigger_batch(const Json& request, CallReply reply) {
 
 void Supervisor::start_batch() {
   batch_waiting_ = false;
-  auto job = Job::start(loop_, shell_command(config_, dir_, batch_command_),
-                        [this](Stream, std::string_view raw, const std::string&) {
-                          log_->append(raw);
-                        });
+  auto job =
+      Job::start(loop_, shell_command(config_, dir_, batch_command_),
+                 [this](Stream, std::string_view raw, const std::string&) { log_->append(raw); });
   if (!job) {
     log_->append(job.error().message + "\n");
     finish_batch(false, "task-failed", 127);
@@ -247,8 +251,8 @@ void Supervisor::on_batch_timeout() {
   batch_timed_out_ = true;
   for (const pid_t pid : descendants_of(batch_->pid())) ::kill(pid, number);
   batch_->signal(number);
-  batch_timer_ = loop_.run_after(EventLoop::Millis(config_.term_grace_ms),
-                                 [this] { on_batch_timeout(); });
+  batch_timer_ =
+      loop_.run_after(EventLoop::Millis(config_.term_grace_ms), [this] { on_batch_timeout(); });
 }
 
 void Supervisor::finish_batch(bool success, const char* reason, std::int64_t exit_code) {
@@ -318,7 +322,8 @@ void Supervisor::ended() {
   state_.ended = true;
   if (state_.exit_code == kNoExitCode)
     state_.exit_code = state_.batch && state_.batch->finished ? state_.batch->exit_code : 0;
-  save(state_.reason == "destroyed" ? Durability::Process : Durability::Disk);
+  // The manager knows of an end that it has asked for.
+  save(destroyers_.empty() ? Durability::Disk : Durability::Process);
   ::unlink("control.sock");
   for (auto& reply : destroyers_) reply(state_.to_json());
   broadcast(state_event("ended"));
@@ -357,8 +362,9 @@ bool is_supervisor_invocation(int argc, char** argv) noexcept {
 
 int supervisor_main(int argc, char** argv) {
   if (argc != 3 || ::chdir(argv[2]) != 0) {
-    fmt::print(stderr, "usage: {} supervise DIR - DIR is a kernel's directory; this command is "
-                       "for the agent's own use\n",
+    fmt::print(stderr,
+               "usage: {} supervise DIR - DIR is a kernel's directory; this command is "
+               "for the agent's own use\n",
                argc > 0 ? argv[0] : "PROGRAM");
     return 2;
   }
