@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "agent/codec.hpp"
@@ -31,7 +32,7 @@ class Args {
   Value& at(std::size_t i) { return i < args_.size() ? args_[i] : null_; }
 
   std::string text(const Value& v, std::string_view where) {
-    if (const auto* s = v.get<std::string>()) return *s;
+    if (const auto* s = v.get<std::string>()) return valid_utf8(*s);
     if (const auto* e = v.get<Value::Ext>()) {  // an id or an enumerator
       const Json plain = to_json(Value(Value::Any(*e)));
       if (plain.is_string()) return std::string(plain.as_string());
@@ -62,7 +63,7 @@ class Args {
       s = *d;
     else if (const auto* n = v.get<std::int64_t>())
       s = static_cast<double>(*n);
-    if (s >= 0 && s <= kMaxSeconds) return Duration{static_cast<std::int64_t>(s * 1e9)};
+    if (s >= 0 && s <= kMaxSeconds) return Duration{std::llround(s * 1e3) * 1'000'000};
     problem(where, "is not a number of seconds");
     return std::nullopt;
   }

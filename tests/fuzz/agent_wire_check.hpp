@@ -1,5 +1,5 @@
-// What must hold for any bytes from an agent or a manager. Shared by the libFuzzer target and by the
-// replay of its corpus in the unit tests.
+// What must hold for any bytes from an agent or a manager. Shared by the libFuzzer target and by
+// the replay of its corpus in the unit tests.
 #pragma once
 
 #include <array>
@@ -12,15 +12,26 @@
 
 namespace bai::server::wire::fuzz {
 
-inline constexpr std::array<std::string_view, 16> kMethods = {
-    "check_and_pull", "create_kernels", "destroy_kernel", "check_creating",
-    "check_running", "sync_kernel_registry", "trigger_batch_execution", "execute",
-    "interrupt_kernel", "get_completions", "get_logs", "list_files",
-    "upload_file", "download_file", "download_single", "ping"};
+inline constexpr std::array<std::string_view, 16> kMethods = {"check_and_pull",
+                                                              "create_kernels",
+                                                              "destroy_kernel",
+                                                              "check_creating",
+                                                              "check_running",
+                                                              "sync_kernel_registry",
+                                                              "trigger_batch_execution",
+                                                              "execute",
+                                                              "interrupt_kernel",
+                                                              "get_completions",
+                                                              "get_logs",
+                                                              "list_files",
+                                                              "upload_file",
+                                                              "download_file",
+                                                              "download_single",
+                                                              "ping"};
 inline constexpr std::array<std::string_view, 13> kEvents = {
-    "agent_started", "agent_terminated", "agent_heartbeat", "image_pull_started",
-    "image_pull_finished", "image_pull_failed", "kernel_preparing", "kernel_pulling",
-    "kernel_creating", "kernel_started", "kernel_terminated", "session_success",
+    "agent_started",       "agent_terminated",  "agent_heartbeat",   "image_pull_started",
+    "image_pull_finished", "image_pull_failed", "kernel_preparing",  "kernel_pulling",
+    "kernel_creating",     "kernel_started",    "kernel_terminated", "session_success",
     "session_failure"};
 
 inline std::string check_header(ByteView in) {
@@ -81,19 +92,27 @@ inline std::string check_event(std::string_view name, ByteView in) {
   return format_agent_event(again->body).second == payload ? "" : "an event is not stable";
 }
 
-// The first byte says what the rest is, for calls and events a second one which. Empty: all is well.
+// The first byte says what the rest is, for calls and events a second one which. Empty: all is
+// well.
 inline std::string check_bytes(ByteView in) {
   if (in.size() < 2) return "";
   const std::size_t which = in[1];
   const ByteView rest = in.subspan(1), after = in.subspan(2);
   switch (in[0]) {
-    case 'h': return check_header(rest);
-    case 'c': return check_function(kMethods[which % kMethods.size()], after);
-    case 'r': return check_result(rest);
-    case 'f': return check_failure(rest);
-    case 'p': return check_pickle(rest);
-    case 'e': return check_event(kEvents[which % kEvents.size()], after);
-    default: return "";
+    case 'h':
+      return check_header(rest);
+    case 'c':
+      return check_function(kMethods[which % kMethods.size()], after);
+    case 'r':
+      return check_result(rest);
+    case 'f':
+      return check_failure(rest);
+    case 'p':
+      return check_pickle(rest);
+    case 'e':
+      return check_event(kEvents[which % kEvents.size()], after);
+    default:
+      return "";
   }
 }
 
