@@ -1,6 +1,7 @@
 #include "http/parser.hpp"
 
-#include <cstring>
+#include <algorithm>
+#include <utility>
 
 #include "http/text.hpp"
 
