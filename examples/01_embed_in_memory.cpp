@@ -42,7 +42,8 @@ T must(Result<T> result) {
 template <Action A>
 Result<typename A::Result> ask(Manager& manager, ManualEnv& world, Caller caller, A action) {
   Result<typename A::Result> answer = fail(ErrorCode::Internal, "no answer");
-  manager.submit<A>(std::move(caller), std::move(action), [&](auto result) { answer = std::move(result); });
+  manager.submit<A>(std::move(caller), std::move(action),
+                    [&](auto result) { answer = std::move(result); });
   world.run();
   return answer;
 }
@@ -64,7 +65,8 @@ int main() {
   auto cluster = std::make_shared<SimulatedCluster>(world.env().clock, world.env().loop, 1);
   auto manager = must(Manager::open({}, world.env(), {make_memory_storage(), cluster}));
   if (!manager) return 1;
-  cluster->set_sink([&](AgentEvent event, auto done) { manager->deliver(std::move(event), std::move(done)); });
+  cluster->set_sink(
+      [&](AgentEvent event, auto done) { manager->deliver(std::move(event), std::move(done)); });
 
   must(ask(*manager, world, Caller::system(), LoadFixture{must(Json::parse(kFixture))}));
   for (const char* name : {"node-1", "node-2"}) {

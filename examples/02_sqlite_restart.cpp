@@ -39,15 +39,20 @@ struct Control {  // one manager over the file
       std::printf("error: %s\n", storage.error().message.c_str());
       return;
     }
-    auto opened = Manager::open({}, world.env(), {std::shared_ptr<Storage>(std::move(*storage)), cluster});
+    auto opened =
+        Manager::open({}, world.env(), {std::shared_ptr<Storage>(std::move(*storage)), cluster});
     if (!opened) {
       std::printf("error: %s\n", opened.error().message.c_str());
       return;
     }
     manager = std::move(*opened);
-    cluster->set_sink([this](AgentEvent event, auto done) { manager->deliver(std::move(event), std::move(done)); });
+    cluster->set_sink([this](AgentEvent event, auto done) {
+      manager->deliver(std::move(event), std::move(done));
+    });
   }
-  std::size_t count(SessionStatus status) const { return manager->snapshot()->count_sessions(status); }
+  std::size_t count(SessionStatus status) const {
+    return manager->snapshot()->count_sessions(status);
+  }
 };
 
 }  // namespace

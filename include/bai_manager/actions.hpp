@@ -49,7 +49,7 @@ struct CreateSession {
     SessionId id;
     bool created = true;  // false: an existing session of that name is reused
   };
-  std::string name;  // 4-64 characters: word characters, inside also '.' and '-'
+  std::string name;   // 4-64 characters: word characters, inside also '.' and '-'
   std::string image;  // canonical name or alias
   std::string architecture = "x86_64";
   SessionType type = SessionType::Interactive;
@@ -87,14 +87,16 @@ struct DestroySession {
   std::string reason = "user-requested";
 };
 
-struct RenameSession {  // only while RUNNING; AlreadyExists when the owner has a live one of that name
+struct RenameSession {  // only while RUNNING; AlreadyExists when the owner has a live one of that
+                        // name
   static constexpr std::string_view kName = "rename_session";
   struct Result {};
   SessionId id;
   std::string name;
 };
 
-// ---- calls to the agent of a session's main kernel: Conflict unless the session runs --------------
+// ---- calls to the agent of a session's main kernel: Conflict unless the session runs
+// --------------
 
 struct ExecuteCode {
   static constexpr std::string_view kName = "execute_code";

@@ -32,11 +32,11 @@ struct ImageSpec {
   std::string canonical;     // "registry/project/name:tag"
   std::string architecture;  // "x86_64"
   std::string digest;
-  std::string registry;      // name of the registry: the leading part of `canonical`
+  std::string registry;  // name of the registry: the leading part of `canonical`
   std::string registry_url;
   std::string project;
   std::map<std::string, std::string> labels;
-  bool is_local = false;     // never pulled
+  bool is_local = false;             // never pulled
   std::string auto_pull = "digest";  // "digest", "tag" or "none"
 };
 
@@ -59,7 +59,9 @@ struct KernelSpec {
   std::string resource_group;
 };
 
-struct CheckAndPull { std::vector<ImageSpec> images; };
+struct CheckAndPull {
+  std::vector<ImageSpec> images;
+};
 struct CreateKernels {
   SessionId session;
   std::vector<KernelSpec> kernels;
@@ -74,9 +76,15 @@ struct DestroyKernel {
   std::string reason;  // one of the lifecycle reasons; agents refuse any other text
   bool suppress_events = false;
 };
-struct CheckCreating { KernelId kernel; };  // reply: bool
-struct CheckRunning { KernelId kernel; };   // reply: bool
-struct SyncKernelRegistry { std::vector<std::pair<KernelId, SessionId>> kernels; };
+struct CheckCreating {
+  KernelId kernel;
+};  // reply: bool
+struct CheckRunning {
+  KernelId kernel;
+};  // reply: bool
+struct SyncKernelRegistry {
+  std::vector<std::pair<KernelId, SessionId>> kernels;
+};
 struct TriggerBatch {
   SessionId session;
   KernelId kernel;
@@ -92,19 +100,40 @@ struct Execute {
   Json options = Json::object();
   std::optional<Duration> flush_timeout;
 };
-struct InterruptKernel { KernelId kernel; };
-struct GetCompletions { KernelId kernel; std::string text; Json options = Json::object(); };
-struct GetLogs { KernelId kernel; };  // reply: {"logs": text}
-struct ListFiles { KernelId kernel; std::string path; };
-struct UploadFile { KernelId kernel; std::string name; Bytes data; };
-struct DownloadFile { KernelId kernel; std::string path; };    // reply data: tar archive
-struct DownloadSingle { KernelId kernel; std::string path; };  // reply data: tar archive of one file
+struct InterruptKernel {
+  KernelId kernel;
+};
+struct GetCompletions {
+  KernelId kernel;
+  std::string text;
+  Json options = Json::object();
+};
+struct GetLogs {
+  KernelId kernel;
+};  // reply: {"logs": text}
+struct ListFiles {
+  KernelId kernel;
+  std::string path;
+};
+struct UploadFile {
+  KernelId kernel;
+  std::string name;
+  Bytes data;
+};
+struct DownloadFile {
+  KernelId kernel;
+  std::string path;
+};  // reply data: tar archive
+struct DownloadSingle {
+  KernelId kernel;
+  std::string path;
+};  // reply data: tar archive of one file
 struct PingAgent {};
 
 using AgentRequest =
     std::variant<CheckAndPull, CreateKernels, DestroyKernel, CheckCreating, CheckRunning,
-                 SyncKernelRegistry, TriggerBatch, Execute, InterruptKernel, GetCompletions, GetLogs,
-                 ListFiles, UploadFile, DownloadFile, DownloadSingle, PingAgent>;
+                 SyncKernelRegistry, TriggerBatch, Execute, InterruptKernel, GetCompletions,
+                 GetLogs, ListFiles, UploadFile, DownloadFile, DownloadSingle, PingAgent>;
 
 struct AgentReply {
   Json value;
@@ -125,7 +154,8 @@ class AgentGateway {
   virtual void request(const AgentEndpoint& agent, AgentRequest request, Duration timeout,
                        AgentReplyHandler reply) = 0;
 
-  // Drops the connection to an agent that has gone or moved; requests in flight fail as Unavailable.
+  // Drops the connection to an agent that has gone or moved; requests in flight fail as
+  // Unavailable.
   virtual void forget(const AgentId& agent) = 0;
 };
 
@@ -143,15 +173,36 @@ struct AgentInfo {  // what a heartbeat says
   std::vector<std::pair<std::string, std::string>> slot_types;  // name -> "count", "bytes", ...
   Json compute_plugins = Json::object();
 };
-struct AgentStarted { std::string reason; };
-struct AgentTerminated { std::string reason; };  // "shutdown", "agent-restart", ...
-struct AgentHeartbeat { AgentInfo info; };
-struct ImagePullStarted { std::string image; };
-struct ImagePullFinished { std::string image; };
-struct ImagePullFailed { std::string image, message; };
-struct KernelPreparing { KernelId kernel; SessionId session; };
-struct KernelPulling { KernelId kernel; SessionId session; };
-struct KernelCreating { KernelId kernel; SessionId session; };
+struct AgentStarted {
+  std::string reason;
+};
+struct AgentTerminated {
+  std::string reason;
+};  // "shutdown", "agent-restart", ...
+struct AgentHeartbeat {
+  AgentInfo info;
+};
+struct ImagePullStarted {
+  std::string image;
+};
+struct ImagePullFinished {
+  std::string image;
+};
+struct ImagePullFailed {
+  std::string image, message;
+};
+struct KernelPreparing {
+  KernelId kernel;
+  SessionId session;
+};
+struct KernelPulling {
+  KernelId kernel;
+  SessionId session;
+};
+struct KernelCreating {
+  KernelId kernel;
+  SessionId session;
+};
 struct KernelStarted {
   KernelId kernel;
   SessionId session;

@@ -18,10 +18,11 @@
 namespace bai {
 
 // One line per entity; the order is the order of tables in the schema.
-#define BAI_ENTITIES(X)                                                                       \
-  X(Domain) X(Project) X(User) X(Keypair) X(KeypairPolicy) X(ProjectMember) X(ResourceGroup)  \
-  X(ResourceGroupGrant) X(SlotDeclaration) X(Agent) X(Image) X(Session) X(Kernel) X(Usage)    \
-  X(Operation) X(History) X(KernelLog)
+#define BAI_ENTITIES(X)                                                                        \
+  X(Domain)                                                                                    \
+  X(Project) X(User) X(Keypair) X(KeypairPolicy) X(ProjectMember) X(ResourceGroup)             \
+      X(ResourceGroupGrant) X(SlotDeclaration) X(Agent) X(Image) X(Session) X(Kernel) X(Usage) \
+          X(Operation) X(History) X(KernelLog)
 
 enum class EntityKind : std::uint16_t {
 #define BAI_ENTITY_KIND(E) E,
@@ -104,9 +105,9 @@ struct ResourceGroup {
   ResourceGroupName name;
   std::string description;
   bool is_active = true;
-  bool is_default = false;  // where agents go that name no group
-  std::string scheduler = "fifo";             // sequencer
-  std::string selector = "dispersed";         // agent selection strategy
+  bool is_default = false;                     // where agents go that name no group
+  std::string scheduler = "fifo";              // sequencer
+  std::string selector = "dispersed";          // agent selection strategy
   std::vector<std::string> selector_priority;  // slot names first in the selector's key
   Json policy_options = Json::object();
   QueueDiscipline queue_discipline = QueueDiscipline::HeadOfLine;
@@ -140,7 +141,7 @@ struct Agent {
   Json compute_plugins = Json::object();
   Timestamp first_contact, lost_at;
   // volatile
-  SlotMap occupied_slots;        // sum over kernels that hold resources
+  SlotMap occupied_slots;         // sum over kernels that hold resources
   std::int64_t kernel_count = 0;  // kernels that hold resources
   Timestamp last_seen;
 };
@@ -160,9 +161,9 @@ struct Image {
 
 // Why a pending session waits, for its owner to read. Derived, never stored.
 struct PendingReason {
-  std::string code;      // "capacity", "quota", "dependency", "no-compatible-agent", "behind-head", ...
-  std::string message;   // whole, readable
-  SlotMap missing;       // on the agent that lacks least
+  std::string code;  // "capacity", "quota", "dependency", "no-compatible-agent", "behind-head", ...
+  std::string message;        // whole, readable
+  SlotMap missing;            // on the agent that lacks least
   std::int64_t position = 0;  // in its resource group's queue, from 1
   friend bool operator==(const PendingReason&, const PendingReason&) = default;
 };
@@ -202,9 +203,9 @@ struct Session {
   Timestamp created_at, starts_at, terminated_at;
 
   // what must happen next
-  Timestamp deadline;           // of the present status; 0: none
-  std::int64_t attempts = 0;    // failed attempts of the present phase
-  Timestamp retry_at;           // earliest next attempt; 0: at once
+  Timestamp deadline;         // of the present status; 0: none
+  std::int64_t attempts = 0;  // failed attempts of the present phase
+  Timestamp retry_at;         // earliest next attempt; 0: at once
   std::vector<std::string> failed_agents;
   bool batch_triggered = false;  // recorded before the trigger is sent
 
@@ -239,9 +240,9 @@ struct Kernel {
 // What a scope (user, project, domain, keypair) holds now. Derived from kernels, never stored.
 struct Usage {
   using Key = std::string;
-  std::string id;  // "<scope kind>/<scope>"
-  SlotMap slots;                 // of kernels that hold resources, without private sessions
-  std::int64_t sessions = 0;     // in resource-occupying statuses, without private ones
+  std::string id;             // "<scope kind>/<scope>"
+  SlotMap slots;              // of kernels that hold resources, without private sessions
+  std::int64_t sessions = 0;  // in resource-occupying statuses, without private ones
   std::int64_t sftp_sessions = 0;
   std::int64_t pending_sessions = 0;
   SlotMap pending_slots;
@@ -288,10 +289,10 @@ using KeyOf = typename E::Key;
 
 template <class E>
 struct EntityTraits;
-#define BAI_ENTITY_TRAITS(E)                             \
-  template <>                                            \
-  struct EntityTraits<E> {                               \
-    static constexpr EntityKind kind = EntityKind::E;    \
+#define BAI_ENTITY_TRAITS(E)                          \
+  template <>                                         \
+  struct EntityTraits<E> {                            \
+    static constexpr EntityKind kind = EntityKind::E; \
   };
 BAI_ENTITIES(BAI_ENTITY_TRAITS)
 #undef BAI_ENTITY_TRAITS

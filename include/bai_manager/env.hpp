@@ -29,8 +29,8 @@ class Executor {
  public:
   using TimerId = std::uint64_t;  // never 0
   virtual ~Executor() = default;
-  virtual void post(Task task) = 0;                              // any thread; never runs inline
-  virtual TimerId run_after(Duration delay, Task task) = 0;      // any thread
+  virtual void post(Task task) = 0;                          // any thread; never runs inline
+  virtual TimerId run_after(Duration delay, Task task) = 0;  // any thread
   virtual void cancel(TimerId id) = 0;  // any thread; no effect once the task has started
 
   // For executors without a thread of their own: runs what is due, on the calling thread, and

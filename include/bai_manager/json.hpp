@@ -1,4 +1,5 @@
-// A JSON document as a value: the vocabulary type for free-form data (environments, options, results).
+// A JSON document as a value: the vocabulary type for free-form data (environments, options,
+// results).
 #pragma once
 
 #include <cstddef>
@@ -58,11 +59,12 @@ class Json {
   const Array& items() const noexcept;     // empty unless an array
   const Object& members() const noexcept;  // empty unless an object
 
-  const Json* find(std::string_view key) const noexcept;        // null unless an object with that key
+  const Json* find(std::string_view key) const noexcept;  // null unless an object with that key
   const Json& operator[](std::string_view key) const noexcept;  // the null value when absent
-  Json& set(std::string key, Json value);  // turns null into an object; replaces; returns the member
+  Json& set(std::string key,
+            Json value);  // turns null into an object; replaces; returns the member
   void erase(std::string_view key);
-  void push_back(Json value);  // turns null into an array
+  void push_back(Json value);         // turns null into an array
   std::size_t size() const noexcept;  // elements or members
 
   friend bool operator==(const Json&, const Json&) = default;

@@ -52,30 +52,30 @@ class MetricsSink {
 };
 
 struct Ports {
-  std::shared_ptr<Storage> storage;       // required
-  std::shared_ptr<AgentGateway> agents;   // required
-  std::shared_ptr<EventSink> events;      // may be null
-  std::shared_ptr<MetricsSink> metrics;   // may be null
+  std::shared_ptr<Storage> storage;                // required
+  std::shared_ptr<AgentGateway> agents;            // required
+  std::shared_ptr<EventSink> events;               // may be null
+  std::shared_ptr<MetricsSink> metrics;            // may be null
   std::shared_ptr<const PolicyRegistry> policies;  // null: the built-in ones
 };
 
 // All limits and waits. Zero is not "unlimited" unless said.
 struct Options {
-  std::uint32_t batch_max = 1024;        // inputs per commit
-  std::uint32_t queue_max = 100'000;     // waiting inputs; beyond, actions get Unavailable
-  std::uint32_t placements_max = 1000;   // per scheduling pass
+  std::uint32_t batch_max = 1024;       // inputs per commit
+  std::uint32_t queue_max = 100'000;    // waiting inputs; beyond, actions get Unavailable
+  std::uint32_t placements_max = 1000;  // per scheduling pass
 
-  Duration agent_timeout = seconds(40);  // without a heartbeat: LOST
-  Duration lost_grace = seconds(60);     // a lost agent's kernels keep their amounts so long
-  Duration prepare_timeout = seconds(1800);   // SCHEDULED .. PREPARED
-  Duration create_timeout = seconds(900);     // CREATING
-  Duration terminate_timeout = seconds(300);  // TERMINATING; then ended here, destroy still owed
-  Duration recheck_interval = seconds(15);    // ask again about what no event has reported
-  Duration command_timeout = seconds(60);     // an agent's answer to a command
+  Duration agent_timeout = seconds(40);         // without a heartbeat: LOST
+  Duration lost_grace = seconds(60);            // a lost agent's kernels keep their amounts so long
+  Duration prepare_timeout = seconds(1800);     // SCHEDULED .. PREPARED
+  Duration create_timeout = seconds(900);       // CREATING
+  Duration terminate_timeout = seconds(300);    // TERMINATING; then ended here, destroy still owed
+  Duration recheck_interval = seconds(15);      // ask again about what no event has reported
+  Duration command_timeout = seconds(60);       // an agent's answer to a command
   Duration create_call_timeout = seconds(900);  // ... to create_kernels, which may take minutes
-  Duration call_timeout = seconds(30);        // ... to execute, logs, files
-  Duration retry_backoff = seconds(2);        // between failed attempts; doubles up to 16 times
-  std::uint32_t attempts_max = 5;             // then the session is given up
+  Duration call_timeout = seconds(30);          // ... to execute, logs, files
+  Duration retry_backoff = seconds(2);          // between failed attempts; doubles up to 16 times
+  std::uint32_t attempts_max = 5;               // then the session is given up
   Duration owed_destroy_timeout = seconds(24 * 3600);  // trying to destroy a superseded kernel
   Duration storage_backoff = milliseconds(200);        // after a refused commit
 
@@ -110,12 +110,11 @@ class Manager {
   template <Action A>
   void submit(Caller caller, A action,
               std::move_only_function<void(Result<typename A::Result>)> reply) {
-    submit_erased(
-        std::move(caller), A::kName, std::make_shared<A>(std::move(action)),
-        [reply = std::move(reply)](Result<std::shared_ptr<void>> result) mutable {
-          if (!result) return reply(std::unexpected(std::move(result.error())));
-          reply(std::move(*static_cast<typename A::Result*>(result->get())));
-        });
+    submit_erased(std::move(caller), A::kName, std::make_shared<A>(std::move(action)),
+                  [reply = std::move(reply)](Result<std::shared_ptr<void>> result) mutable {
+                    if (!result) return reply(std::unexpected(std::move(result.error())));
+                    reply(std::move(*static_cast<typename A::Result*>(result->get())));
+                  });
   }
 
   // Entry point for transports. `done(true)`: what the event changed is durable (or there was

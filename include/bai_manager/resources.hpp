@@ -42,14 +42,14 @@ constexpr std::int64_t units_per_one(SlotType type) noexcept {
 // Sizes: "1g", "512k", "1.1k" (truncates), "12_345 bytes", "2 KiBytes", "inf"; powers of 1024.
 // A fraction without a unit is refused unless it is zero. InvalidArgument otherwise.
 Result<std::int64_t> parse_binary_size(std::string_view text);
-std::string format_binary_size(std::int64_t bytes);        // "1g", "512k", "2000": the largest exact unit
-std::string format_binary_size_long(std::int64_t bytes);   // "103.45 KiB", "1 byte"
+std::string format_binary_size(std::int64_t bytes);  // "1g", "512k", "2000": the largest exact unit
+std::string format_binary_size_long(std::int64_t bytes);                   // "103.45 KiB", "1 byte"
 Result<std::string> format_binary_size_as(std::int64_t bytes, char unit);  // 'k': "1024k"
 
 // Counted: "4", "0.5", "2E+1"; at most three decimals. Bytes: as parse_binary_size or a plain
 // integer. "inf"/"Infinity" for limits. Negative amounts are refused.
 Result<Amount> parse_amount(SlotType type, std::string_view text);
-std::string format_amount(SlotType type, Amount amount);            // "0.5", "1073741824", "Infinity"
+std::string format_amount(SlotType type, Amount amount);  // "0.5", "1073741824", "Infinity"
 std::string format_amount_humanized(SlotType type, Amount amount);  // bytes as "1g"
 
 // Slot names are `device[.major[:minor]]`.

@@ -17,14 +17,14 @@ enum class ErrorCode : std::uint8_t {
   PermissionDenied,
   NotFound,
   AlreadyExists,
-  Conflict,          // lost an optimistic-concurrency race; retry is safe
-  QuotaExceeded,     // a limit of a policy or of this server; `kind` says which
-  Unschedulable,     // no agent could ever satisfy the request
-  Unavailable,       // backend or agent unreachable, or queue full; retry may help
+  Conflict,       // lost an optimistic-concurrency race; retry is safe
+  QuotaExceeded,  // a limit of a policy or of this server; `kind` says which
+  Unschedulable,  // no agent could ever satisfy the request
+  Unavailable,    // backend or agent unreachable, or queue full; retry may help
   DeadlineExceeded,
   Cancelled,
-  InDoubt,           // a commit was sent, its outcome is unknown
-  Corruption,        // stored or received bytes do not decode
+  InDoubt,     // a commit was sent, its outcome is unknown
+  Corruption,  // stored or received bytes do not decode
   Unsupported,
   Internal,
 };

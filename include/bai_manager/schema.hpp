@@ -15,21 +15,21 @@
 namespace bai {
 
 enum class FieldType : std::uint8_t {
-  Bool,      // stored as 0 or 1
+  Bool,  // stored as 0 or 1
   Int,
-  Text,      // also names
-  Uuid,      // stored hyphenated
-  Time,      // stored as nanoseconds since the epoch
-  Span,      // a Duration, stored as nanoseconds
-  Enum,      // stored as its text
-  Slots,     // stored as a JSON object of units
-  Json,      // stored as JSON text
-  List,      // of text or integers; stored as a JSON array
-  Times,     // status -> time; stored as a JSON object
+  Text,   // also names
+  Uuid,   // stored hyphenated
+  Time,   // stored as nanoseconds since the epoch
+  Span,   // a Duration, stored as nanoseconds
+  Enum,   // stored as its text
+  Slots,  // stored as a JSON object of units
+  Json,   // stored as JSON text
+  List,   // of text or integers; stored as a JSON array
+  Times,  // status -> time; stored as a JSON object
 };
 
 enum FieldFlags : std::uint32_t {
-  kKey = 1U << 0,       // the primary key
+  kKey = 1U << 0,  // the primary key
   kUnique = 1U << 1,
   kImmutable = 1U << 2,
   kSecret = 1U << 3,    // never printed, never sent without being asked for by name
@@ -88,6 +88,7 @@ Json row_to_json(const EntityInfo& entity, const void* row, const SlotTypes& slo
                  bool with_secrets = false);
 // Sets the named members on `row`; InvalidArgument names the entity, the field and what would be
 // right. Unknown members are refused.
-Status row_from_json(const EntityInfo& entity, void* row, const Json& object, const SlotTypes& slots);
+Status row_from_json(const EntityInfo& entity, void* row, const Json& object,
+                     const SlotTypes& slots);
 
 }  // namespace bai

@@ -29,6 +29,7 @@ struct SimAgentSpec {
   std::string version = "26.8.0";
   SlotMap capacity;  // must list cpu and mem
   SlotTypes slot_types;
+  std::string accelerator_model;    // told with the accelerators; may be empty
   std::vector<std::string> images;  // canonical names that it can run; empty: any
 };
 

@@ -33,23 +33,52 @@ std::optional<E> parse_enum(std::string_view text) noexcept {
   return static_cast<E>(*at);
 }
 
-#define BAI_ENUM_TEXT(E, ...)                                          \
-  template <>                                                          \
-  struct EnumText<E> {                                                 \
+#define BAI_ENUM_TEXT(E, ...)                                                     \
+  template <>                                                                     \
+  struct EnumText<E> {                                                            \
     static constexpr auto names = std::to_array<std::string_view>({__VA_ARGS__}); \
   }
 
 enum class SessionStatus : std::uint8_t {
-  Pending, Deprioritizing, Reserved, Scheduled, Preparing, Pulling, Prepared, Creating, Running,
-  Restarting, RunningDegraded, Preempted, Rescheduling, Terminating, Terminated, Error, Cancelled,
+  Pending,
+  Deprioritizing,
+  Reserved,
+  Scheduled,
+  Preparing,
+  Pulling,
+  Prepared,
+  Creating,
+  Running,
+  Restarting,
+  RunningDegraded,
+  Preempted,
+  Rescheduling,
+  Terminating,
+  Terminated,
+  Error,
+  Cancelled,
 };
 BAI_ENUM_TEXT(SessionStatus, "PENDING", "DEPRIORITIZING", "RESERVED", "SCHEDULED", "PREPARING",
               "PULLING", "PREPARED", "CREATING", "RUNNING", "RESTARTING", "RUNNING_DEGRADED",
               "PREEMPTED", "RESCHEDULING", "TERMINATING", "TERMINATED", "ERROR", "CANCELLED");
 
 enum class KernelStatus : std::uint8_t {
-  Pending, Reserved, Scheduled, Preparing, Building, Pulling, Prepared, Creating, Running,
-  Restarting, Resizing, Suspended, Terminating, Terminated, Error, Cancelled,
+  Pending,
+  Reserved,
+  Scheduled,
+  Preparing,
+  Building,
+  Pulling,
+  Prepared,
+  Creating,
+  Running,
+  Restarting,
+  Resizing,
+  Suspended,
+  Terminating,
+  Terminated,
+  Error,
+  Cancelled,
 };
 BAI_ENUM_TEXT(KernelStatus, "PENDING", "RESERVED", "SCHEDULED", "PREPARING", "BUILDING", "PULLING",
               "PREPARED", "CREATING", "RUNNING", "RESTARTING", "RESIZING", "SUSPENDED",
@@ -89,12 +118,12 @@ enum class SchedulingResult : std::uint8_t { Success, NeedRetry, Expired, GiveUp
 BAI_ENUM_TEXT(SchedulingResult, "SUCCESS", "NEED_RETRY", "EXPIRED", "GIVE_UP", "SKIPPED");
 
 // Named sets of statuses (the reference system's, see src/model/status.cpp).
-bool is_terminal(SessionStatus s) noexcept;           // ERROR, TERMINATED, CANCELLED
-bool occupies_resources(SessionStatus s) noexcept;    // counts into concurrency
+bool is_terminal(SessionStatus s) noexcept;         // ERROR, TERMINATED, CANCELLED
+bool occupies_resources(SessionStatus s) noexcept;  // counts into concurrency
 bool is_terminatable(SessionStatus s) noexcept;
 bool is_force_terminatable(SessionStatus s) noexcept;
 bool is_terminal(KernelStatus s) noexcept;
-bool holds_resources(KernelStatus s) noexcept;        // from SCHEDULED (or RESERVED) to TERMINATING
+bool holds_resources(KernelStatus s) noexcept;  // from SCHEDULED (or RESERVED) to TERMINATING
 bool is_pre_prepared(KernelStatus s) noexcept;
 bool is_pre_running(KernelStatus s) noexcept;
 bool is_terminatable(KernelStatus s) noexcept;

@@ -59,7 +59,8 @@ struct Erase {  // erasing a row that does not exist is no error
   std::uint16_t table = 0;
   Value key;
 };
-struct Expect {  // the commit fails with Conflict unless the row has this revision before the writes
+struct Expect {  // the commit fails with Conflict unless the row has this revision before the
+                 // writes
   std::uint16_t table = 0;
   Value key;
   Revision revision = 0;
@@ -82,9 +83,9 @@ struct OrderBy {
   std::uint16_t column = 0;
   bool descending = false;
 };
-// All conditions must hold. Rows come in the given order, then by primary key ascending (which makes
-// the order total). `after` is keyset paging: it holds the values of the order columns and the
-// primary key of the last row seen, in that order, and the scan continues behind that row.
+// All conditions must hold. Rows come in the given order, then by primary key ascending (which
+// makes the order total). `after` is keyset paging: it holds the values of the order columns and
+// the primary key of the last row seen, in that order, and the scan continues behind that row.
 // Nulls sort before every value; Int and Real compare as numbers, text and blobs by bytes.
 struct Scan {
   std::uint16_t table = 0;
@@ -129,9 +130,9 @@ class FaultyStorage : public Storage {
  public:
   enum class Fault : std::uint8_t {
     None,
-    Refuse,          // Unavailable, nothing applied
-    LoseAnswer,      // applied, then InDoubt
-    LoseCommit,      // not applied, then InDoubt
+    Refuse,      // Unavailable, nothing applied
+    LoseAnswer,  // applied, then InDoubt
+    LoseCommit,  // not applied, then InDoubt
   };
   // After `skip` commits that pass, `count` commits fail. Replaces what was set before.
   virtual void fail_next_commits(Fault fault, std::uint32_t count, std::uint32_t skip = 0) = 0;

@@ -10,12 +10,13 @@
 namespace bai {
 
 struct SqliteOptions {
-  std::string path;                // created when missing; its directory must exist
-  bool synchronous_full = true;    // false: a power failure may lose the last commits
+  std::string path;              // created when missing; its directory must exist
+  bool synchronous_full = true;  // false: a power failure may lose the last commits
   std::uint32_t cache_mib = 64;
-  std::uint32_t readers = 2;       // connections for get() and scan()
+  std::uint32_t readers = 2;             // connections for get() and scan()
   std::uint32_t busy_timeout_ms = 5000;  // wait for a foreign writer, then Unavailable
-  std::uint32_t max_mib = 0;  // commits that would grow the file beyond give Unavailable; 0: no limit
+  std::uint32_t max_mib =
+      0;  // commits that would grow the file beyond give Unavailable; 0: no limit
 };
 
 // WAL journal; every commit() is one transaction. The file is locked against a second opener for

@@ -18,7 +18,8 @@ constexpr auto session_of() -> SessionId (*)(const void*) {
 }
 
 template <Action A>
-constexpr ActionInfo write(std::string_view entity, std::string_view operation, Permission permission) {
+constexpr ActionInfo write(std::string_view entity, std::string_view operation,
+                           Permission permission) {
   ActionInfo info{A::kName, entity, operation, permission};
   info.session = session_of<A>();
   info.write = [](core::Context& ctx, const Caller& caller, const void* action) -> ErasedResult {
@@ -30,7 +31,8 @@ constexpr ActionInfo write(std::string_view entity, std::string_view operation, 
 }
 
 template <Action A>
-constexpr ActionInfo call(std::string_view entity, std::string_view operation, Permission permission) {
+constexpr ActionInfo call(std::string_view entity, std::string_view operation,
+                          Permission permission) {
   ActionInfo info{A::kName, entity, operation, permission};
   info.session = session_of<A>();
   info.call = [](service::CallContext ctx, const void* action, ErasedReply reply) {
@@ -73,7 +75,8 @@ Status check_permission(const ActionInfo& info, const Caller& caller, const void
                         const std::function<const Session*(const SessionId&)>& find) {
   if (caller.is_system) return {};
   switch (info.permission) {
-    case Permission::AnyUser: return {};
+    case Permission::AnyUser:
+      return {};
     case Permission::Superadmin:
       if (caller.role == UserRole::Superadmin) return {};
       return fail(ErrorCode::PermissionDenied, "Insufficient privileges", "generic-forbidden");

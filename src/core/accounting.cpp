@@ -196,9 +196,9 @@ std::string broken_limit(const State& state, const Session& session) {
   }
   if (session.type == SessionType::System) return {};
   if (const Project* project = state.find<Project>(session.project)) {
-    auto broken = broken_slots(
-        state, "project", state.usage(ScopeKind::Project, to_string(session.project)).slots,
-        session.requested_slots, project->total_resource_slots, false);
+    auto broken = broken_slots(state, "project",
+                               state.usage(ScopeKind::Project, to_string(session.project)).slots,
+                               session.requested_slots, project->total_resource_slots, false);
     if (!broken.empty()) return broken;
   }
   if (const Domain* domain = state.find<Domain>(session.domain)) {
@@ -219,9 +219,9 @@ std::string check_agents(const State& state) {
     if (session == nullptr) {
       wrong = fmt::format("kernel {} has no session", to_string(kernel.id));
     } else if (is_terminal(session->status) && !is_terminal(kernel.status)) {
-      wrong = fmt::format("kernel {} is {} although its session {} is {}", to_string(kernel.id),
-                          to_string(kernel.status), to_string(session->id),
-                          to_string(session->status));
+      wrong =
+          fmt::format("kernel {} is {} although its session {} is {}", to_string(kernel.id),
+                      to_string(kernel.status), to_string(session->id), to_string(session->status));
     } else if (holds_resources(kernel.status) && kernel.agent.empty()) {
       wrong = fmt::format("kernel {} is {} without an agent", to_string(kernel.id),
                           to_string(kernel.status));
@@ -281,7 +281,8 @@ std::string check_sessions(const State& state) {
     const auto kernels = state.kernels_of(session.id);
     const std::string id = to_string(session.id);
     if (static_cast<std::int64_t>(kernels.size()) != session.cluster_size) {
-      wrong = fmt::format("session {} has {} of {} kernels", id, kernels.size(), session.cluster_size);
+      wrong =
+          fmt::format("session {} has {} of {} kernels", id, kernels.size(), session.cluster_size);
       return false;
     }
     if (!is_terminal(session.status) &&

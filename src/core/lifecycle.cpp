@@ -28,30 +28,57 @@ Duration time_for(const Context& ctx, const Session& session) {
       const auto* group = ctx.state().find<ResourceGroup>(session.resource_group);
       return group ? seconds(group->pending_timeout_s) : Duration{};
     }
-    case SessionStatus::Creating: return options.create_timeout;
+    case SessionStatus::Creating:
+      return options.create_timeout;
     case SessionStatus::Running:
       // The agent enforces a batch's time limit; here it is noticed when that report is lost.
       return session.batch_timeout ? *session.batch_timeout + options.command_timeout : Duration{};
-    case SessionStatus::Terminating: return options.terminate_timeout;
+    case SessionStatus::Terminating:
+      return options.terminate_timeout;
     case SessionStatus::Terminated:
     case SessionStatus::Cancelled:
-    case SessionStatus::Error: return {};
-    default: return options.prepare_timeout;
+    case SessionStatus::Error:
+      return {};
+    default:
+      return options.prepare_timeout;
   }
 }
 
-constexpr auto kAgentReasons = std::to_array<std::string_view>(
-    {"agent-termination", "already-terminated", "anomaly-detected", "exec-timeout",
-     "failed-to-create", "failed-to-start", "force-terminated", "bootstrap-timeout", "hang-timeout",
-     "idle-timeout", "idle-session-lifetime", "idle-utilization", "killed-by-event",
-     "service-scaled-down", "new-container-started", "pending-timeout", "restarting",
-     "restart-timeout", "resuming-agent-operation", "self-terminated", "task-failed",
-     "task-timeout", "task-cancelled", "task-finished", "terminated-unknown-container", "unknown",
-     "user-requested", "user-purged", "not-found-in-manager", "container-not-found"});
+constexpr auto kAgentReasons = std::to_array<std::string_view>({"agent-termination",
+                                                                "already-terminated",
+                                                                "anomaly-detected",
+                                                                "exec-timeout",
+                                                                "failed-to-create",
+                                                                "failed-to-start",
+                                                                "force-terminated",
+                                                                "bootstrap-timeout",
+                                                                "hang-timeout",
+                                                                "idle-timeout",
+                                                                "idle-session-lifetime",
+                                                                "idle-utilization",
+                                                                "killed-by-event",
+                                                                "service-scaled-down",
+                                                                "new-container-started",
+                                                                "pending-timeout",
+                                                                "restarting",
+                                                                "restart-timeout",
+                                                                "resuming-agent-operation",
+                                                                "self-terminated",
+                                                                "task-failed",
+                                                                "task-timeout",
+                                                                "task-cancelled",
+                                                                "task-finished",
+                                                                "terminated-unknown-container",
+                                                                "unknown",
+                                                                "user-requested",
+                                                                "user-purged",
+                                                                "not-found-in-manager",
+                                                                "container-not-found"});
 
 void send_destroy(Context& ctx, const Kernel& kernel, std::string_view reason) {
   send(ctx, kernel.agent, DestroyKernel{kernel.id, kernel.session, agent_reason(reason), false},
-       ctx.options.command_timeout, {Purpose::DestroyKernel, kernel.session, {kernel.id}, {}, false});
+       ctx.options.command_timeout,
+       {Purpose::DestroyKernel, kernel.session, {kernel.id}, {}, false});
 }
 
 std::vector<KernelId> ids_of(const std::vector<std::shared_ptr<const Kernel>>& kernels) {
@@ -62,18 +89,21 @@ std::vector<KernelId> ids_of(const std::vector<std::shared_ptr<const Kernel>>& k
 
 template <class Pred>
 bool all(const std::vector<std::shared_ptr<const Kernel>>& kernels, Pred&& pred) {
-  return std::all_of(kernels.begin(), kernels.end(), [&](const auto& k) { return pred(k->status); });
+  return std::all_of(kernels.begin(), kernels.end(),
+                     [&](const auto& k) { return pred(k->status); });
 }
 template <class Pred>
 bool any(const std::vector<std::shared_ptr<const Kernel>>& kernels, Pred&& pred) {
-  return std::any_of(kernels.begin(), kernels.end(), [&](const auto& k) { return pred(k->status); });
+  return std::any_of(kernels.begin(), kernels.end(),
+                     [&](const auto& k) { return pred(k->status); });
 }
 
 void start(Context& ctx, const SessionId& id) {
   set_session_status(ctx, id, SessionStatus::Creating, "");
   const Session& session = *ctx.state().find<Session>(id);
   std::map<AgentId, std::vector<KernelId>> by_agent;
-  for (const auto& kernel : ctx.state().kernels_of(id)) by_agent[kernel->agent].push_back(kernel->id);
+  for (const auto& kernel : ctx.state().kernels_of(id))
+    by_agent[kernel->agent].push_back(kernel->id);
   for (const auto& [agent, kernels] : by_agent) {
     for (const KernelId& kernel : kernels) {
       update_kernel(ctx.changes, kernel, [](Kernel& k) { k.create_sent = true; });
@@ -128,7 +158,8 @@ bool send(Context& ctx, const AgentId& id, AgentRequest request, Duration timeou
   return true;
 }
 
-void set_session_status(Context& ctx, const SessionId& id, SessionStatus to, std::string_view info) {
+void set_session_status(Context& ctx, const SessionId& id, SessionStatus to,
+                        std::string_view info) {
   update_session(ctx.changes, id, [&](Session& s) {
     BAI_ASSERT(can_become(s.status, to), "a session takes a transition that exists");
     s.status = to;
@@ -277,17 +308,20 @@ void drive(Context& ctx, const SessionId& id) {
       if (session.batch_triggered && session.retry_at.ns != 0) {
         // Not known to have arrived. Our own agents refuse a repeat; others may run it twice.
         const Agent* agent = ctx.state().find<Agent>(ctx.state().kernels_of(id).front()->agent);
-        if (agent != nullptr && agent->version.starts_with("bai-")) trigger_batch(ctx, session, true);
+        if (agent != nullptr && agent->version.starts_with("bai-"))
+          trigger_batch(ctx, session, true);
         recheck();
       }
       break;
     case SessionStatus::Terminating:
       for (const auto& kernel : ctx.state().kernels_of(id)) {
-        if (kernel->status == KernelStatus::Terminating) send_destroy(ctx, *kernel, session.status_info);
+        if (kernel->status == KernelStatus::Terminating)
+          send_destroy(ctx, *kernel, session.status_info);
       }
       recheck();
       break;
-    default: break;
+    default:
+      break;
   }
   advance(ctx, id);
 }
@@ -303,7 +337,8 @@ void fail_attempt(Context& ctx, const SessionId& id, const AgentId& agent, std::
       owe_destroy(ctx, kernel->agent, kernel->id, id, "failed-to-start");
     }
     if (given_up) {
-      if (!is_terminal(kernel->status)) set_kernel_status(ctx, kernel->id, KernelStatus::Cancelled, reason);
+      if (!is_terminal(kernel->status))
+        set_kernel_status(ctx, kernel->id, KernelStatus::Cancelled, reason);
       continue;
     }
     // A kernel id that an agent may have seen is never used again: no answer or event about the
@@ -326,8 +361,8 @@ void fail_attempt(Context& ctx, const SessionId& id, const AgentId& agent, std::
     stamp(fresh.status_times, to_string(KernelStatus::Pending), ctx.now);
     insert_kernel(ctx.changes, std::move(fresh));
   }
-  const std::string info = given_up ? fmt::format("{} attempts failed: {}", attempts, reason)
-                                    : std::string(reason);
+  const std::string info =
+      given_up ? fmt::format("{} attempts failed: {}", attempts, reason) : std::string(reason);
   set_session_status(ctx, id, given_up ? SessionStatus::Cancelled : SessionStatus::Pending, info);
   const Session& after = update_session(ctx.changes, id, [&](Session& s) {
     s.attempts = attempts;
@@ -349,15 +384,18 @@ void fail_attempt(Context& ctx, const SessionId& id, const AgentId& agent, std::
                  "failed-to-start", reason);
 }
 
-std::string_view terminate(Context& ctx, const SessionId& id, std::string_view reason, bool forced) {
+std::string_view terminate(Context& ctx, const SessionId& id, std::string_view reason,
+                           bool forced) {
   const Session* found = ctx.state().find<Session>(id);
-  if (found == nullptr || !(forced ? is_force_terminatable(found->status) : is_terminatable(found->status))) {
+  if (found == nullptr ||
+      !(forced ? is_force_terminatable(found->status) : is_terminatable(found->status))) {
     return "";
   }
   const SessionStatus from = found->status;
   const auto kernels = ids_of(ctx.state().kernels_of(id));
   if (from == SessionStatus::Pending || from == SessionStatus::Deprioritizing) {
-    for (const KernelId& kernel : kernels) set_kernel_status(ctx, kernel, KernelStatus::Cancelled, reason);
+    for (const KernelId& kernel : kernels)
+      set_kernel_status(ctx, kernel, KernelStatus::Cancelled, reason);
     set_session_status(ctx, id, SessionStatus::Cancelled, reason);
     record_history(ctx, *ctx.state().find<Session>(id), "cancel", from, SessionStatus::Cancelled,
                    SchedulingResult::Success, {}, reason);
@@ -383,8 +421,9 @@ std::string_view terminate(Context& ctx, const SessionId& id, std::string_view r
     update_session(ctx.changes, id,
                    [&](Session& s) { s.retry_at = ctx.now + ctx.options.recheck_interval; });
   }
-  record_history(ctx, *ctx.state().find<Session>(id), forced ? "force_terminate" : "mark_terminating",
-                 from, ctx.state().find<Session>(id)->status, SchedulingResult::Success, {}, reason);
+  record_history(ctx, *ctx.state().find<Session>(id),
+                 forced ? "force_terminate" : "mark_terminating", from,
+                 ctx.state().find<Session>(id)->status, SchedulingResult::Success, {}, reason);
   advance(ctx, id);
   return is_terminal(ctx.state().find<Session>(id)->status) ? "terminated" : "";
 }
@@ -427,9 +466,8 @@ void owe_destroy(Context& ctx, const AgentId& agent, const KernelId& kernel,
   row.subject = to_string(kernel);
   row.created_at = ctx.now;
   row.deadline = ctx.now + ctx.options.owed_destroy_timeout;
-  row.arguments = Json::object({{"agent", agent.str()},
-                                {"session", to_string(session)},
-                                {"reason", agent_reason(reason)}});
+  row.arguments = Json::object(
+      {{"agent", agent.str()}, {"session", to_string(session)}, {"reason", agent_reason(reason)}});
   const OperationId id = row.id;
   ctx.changes.insert(std::move(row));
   drive_operation(ctx, id);
@@ -454,7 +492,8 @@ void drive_operation(Context& ctx, const OperationId& id) {
   const Agent* target = ctx.state().find<Agent>(agent);
   if (target == nullptr || target->status != AgentStatus::Alive) return;  // tried when it is back
   send(ctx, agent,
-       DestroyKernel{*kernel, *session, std::string(operation.arguments["reason"].as_string()), true},
+       DestroyKernel{*kernel, *session, std::string(operation.arguments["reason"].as_string()),
+                     true},
        ctx.options.command_timeout,
        {Purpose::DestroySuperseded, *session, {*kernel}, operation.id, false});
 }

@@ -49,7 +49,8 @@ void owe_destroy(Context& ctx, const AgentId& agent, const KernelId& kernel,
 void drive_operation(Context& ctx, const OperationId& id);
 
 // Sends a command to an agent; false when there is no such agent.
-bool send(Context& ctx, const AgentId& agent, AgentRequest request, Duration timeout, Errand errand);
+bool send(Context& ctx, const AgentId& agent, AgentRequest request, Duration timeout,
+          Errand errand);
 
 // A reason that agents accept in destroy_kernel: `reason` itself or "unknown".
 std::string agent_reason(std::string_view reason);

@@ -25,7 +25,8 @@ SlotMap read_capacity(Context& ctx, const AgentInfo& info) {
 }
 
 ResourceGroupName home_group(const State& state, const std::string& wanted) {
-  if (state.find<ResourceGroup>(ResourceGroupName(wanted)) != nullptr) return ResourceGroupName(wanted);
+  if (state.find<ResourceGroup>(ResourceGroupName(wanted)) != nullptr)
+    return ResourceGroupName(wanted);
   ResourceGroupName found;
   state.table<ResourceGroup>().for_each([&](const ResourceGroup& group) {
     if (group.is_default) found = group.name;
@@ -105,16 +106,17 @@ bool on(Context& ctx, const AgentId& id, const AgentTerminated& event) {
 }
 
 // The kernels on `agent` that wait for `image`.
-std::vector<KernelId> waiting_for(const State& state, const AgentId& agent, std::string_view image) {
+std::vector<KernelId> waiting_for(const State& state, const AgentId& agent,
+                                  std::string_view image) {
   std::vector<KernelId> found;
   for (const KernelStatus status :
        {KernelStatus::Scheduled, KernelStatus::Preparing, KernelStatus::Pulling}) {
-    state.table<Kernel>().for_each_in(
-        index::kKernelByAgent, IndexPrefix{}.add(agent.view()).add(to_string(status)).str(),
-        [&](const Kernel& kernel) {
-          if (kernel.image == image) found.push_back(kernel.id);
-          return true;
-        });
+    state.table<Kernel>().for_each_in(index::kKernelByAgent,
+                                      IndexPrefix{}.add(agent.view()).add(to_string(status)).str(),
+                                      [&](const Kernel& kernel) {
+                                        if (kernel.image == image) found.push_back(kernel.id);
+                                        return true;
+                                      });
   }
   return found;
 }
@@ -187,7 +189,8 @@ bool on(Context& ctx, const AgentId& id, const KernelStarted& event) {
     owe_destroy(ctx, id, event.kernel, event.session, "not-found-in-manager");
     return false;
   }
-  if (kernel->status != KernelStatus::Prepared && kernel->status != KernelStatus::Creating) return false;
+  if (kernel->status != KernelStatus::Prepared && kernel->status != KernelStatus::Creating)
+    return false;
   const SlotTypes& types = ctx.state().slot_types();
   update_kernel(ctx.changes, event.kernel, [&](Kernel& k) {
     k.container_id = event.container_id;
@@ -212,8 +215,7 @@ bool on(Context& ctx, const AgentId& id, const KernelTerminated& event) {
   if (kernel == nullptr) return false;
   if (!event.log.empty()) {
     const std::size_t keep = std::min(event.log.size(), ctx.options.kernel_log_max);
-    ctx.changes.append(
-        KernelLog{event.kernel, event.log.substr(event.log.size() - keep), ctx.now});
+    ctx.changes.append(KernelLog{event.kernel, event.log.substr(event.log.size() - keep), ctx.now});
   }
   kernel_ended(ctx, event.kernel, event.reason, event.exit_code);
   return true;
@@ -247,18 +249,20 @@ bool on_agent_event(Context& ctx, const AgentEvent& event) {
 
 void reconcile_agent(Context& ctx, const AgentId& id) {
   std::vector<SessionId> sessions;
-  ctx.state().table<Kernel>().for_each_in(
-      index::kKernelByAgent, IndexPrefix{}.add(id.view()).str(), [&](const Kernel& kernel) {
-        if (holds_resources(kernel.status)) sessions.push_back(kernel.session);
-        return true;
-      });
+  ctx.state().table<Kernel>().for_each_in(index::kKernelByAgent, IndexPrefix{}.add(id.view()).str(),
+                                          [&](const Kernel& kernel) {
+                                            if (holds_resources(kernel.status))
+                                              sessions.push_back(kernel.session);
+                                            return true;
+                                          });
   std::sort(sessions.begin(), sessions.end());
   sessions.erase(std::unique(sessions.begin(), sessions.end()), sessions.end());
   for (const SessionId& session : sessions) drive(ctx, session);
 
   std::vector<OperationId> owed;
   ctx.state().table<Operation>().for_each([&](const Operation& operation) {
-    if (operation.kind == "destroy-kernel" && operation.arguments["agent"].as_string() == id.view()) {
+    if (operation.kind == "destroy-kernel" &&
+        operation.arguments["agent"].as_string() == id.view()) {
       owed.push_back(operation.id);
     }
     return true;

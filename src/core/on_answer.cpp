@@ -147,13 +147,20 @@ void on_prepared(Context& ctx, const AgentId& agent, const Errand& errand,
 void on_answer(Context& ctx, const AgentId& agent, const Errand& errand,
                const Result<AgentReply>& answer) {
   switch (errand.purpose) {
-    case Purpose::PrepareImages: return on_prepared(ctx, agent, errand, answer);
-    case Purpose::CreateKernels: return on_create(ctx, agent, errand, answer);
-    case Purpose::DestroyKernel: return on_destroy(ctx, agent, errand, answer);
-    case Purpose::DestroySuperseded: return on_superseded(ctx, errand, answer);
-    case Purpose::AskRunning: return on_running(ctx, agent, errand, answer);
-    case Purpose::AskCreating: return on_creating(ctx, agent, errand, answer);
-    case Purpose::TriggerBatch: return on_triggered(ctx, errand, answer);
+    case Purpose::PrepareImages:
+      return on_prepared(ctx, agent, errand, answer);
+    case Purpose::CreateKernels:
+      return on_create(ctx, agent, errand, answer);
+    case Purpose::DestroyKernel:
+      return on_destroy(ctx, agent, errand, answer);
+    case Purpose::DestroySuperseded:
+      return on_superseded(ctx, errand, answer);
+    case Purpose::AskRunning:
+      return on_running(ctx, agent, errand, answer);
+    case Purpose::AskCreating:
+      return on_creating(ctx, agent, errand, answer);
+    case Purpose::TriggerBatch:
+      return on_triggered(ctx, errand, answer);
   }
 }
 

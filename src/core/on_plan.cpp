@@ -31,7 +31,8 @@ std::string objection(const State& state, const Session& session, const Placemen
   for (const auto& [agent_id, slots] : wanted) {
     const Agent& agent = *state.find<Agent>(agent_id);
     for (const auto& [name, amount] : slots) {
-      if (amount.units > 0 && agent.occupied_slots.get(name) + amount > agent.available_slots.get(name)) {
+      if (amount.units > 0 &&
+          agent.occupied_slots.get(name) + amount > agent.available_slots.get(name)) {
         return fmt::format("agent {} has no room any more", agent_id.view());
       }
     }
@@ -59,13 +60,14 @@ void place(Context& ctx, const Placement& placement) {
 void explain(Context& ctx, const Explained& explained) {
   const Session* session = ctx.state().find<Session>(explained.session);
   if (session == nullptr || session->status != SessionStatus::Pending) return;
-  const bool new_kind = session->pending_reason == nullptr ||
-                        session->pending_reason->code != explained.reason->code;
+  const bool new_kind =
+      session->pending_reason == nullptr || session->pending_reason->code != explained.reason->code;
   const Session& updated = ctx.changes.update_volatile<Session>(
       explained.session, [&](Session& s) { s.pending_reason = explained.reason; });
   if (new_kind) {
-    record_history(ctx, updated, "schedule-sessions", SessionStatus::Pending, SessionStatus::Pending,
-                   SchedulingResult::NeedRetry, explained.reason->code, explained.reason->message);
+    record_history(ctx, updated, "schedule-sessions", SessionStatus::Pending,
+                   SessionStatus::Pending, SchedulingResult::NeedRetry, explained.reason->code,
+                   explained.reason->message);
   }
 }
 

@@ -59,17 +59,17 @@ void on_session_timer(Context& ctx, const SessionId& id) {
 
 // May a session that ran on a lost agent start again elsewhere?
 bool restartable(const Session& session) {
-  return session.status != SessionStatus::Running ||
-         session.resource_opts["restartable"].as_bool();
+  return session.status != SessionStatus::Running || session.resource_opts["restartable"].as_bool();
 }
 
 void give_up_on_agent(Context& ctx, const AgentId& id) {
   std::vector<KernelId> stranded;
-  ctx.state().table<Kernel>().for_each_in(
-      index::kKernelByAgent, IndexPrefix{}.add(id.view()).str(), [&](const Kernel& kernel) {
-        if (holds_resources(kernel.status)) stranded.push_back(kernel.id);
-        return true;
-      });
+  ctx.state().table<Kernel>().for_each_in(index::kKernelByAgent, IndexPrefix{}.add(id.view()).str(),
+                                          [&](const Kernel& kernel) {
+                                            if (holds_resources(kernel.status))
+                                              stranded.push_back(kernel.id);
+                                            return true;
+                                          });
   for (const KernelId& kernel_id : stranded) {
     const Kernel* kernel = ctx.state().find<Kernel>(kernel_id);
     if (kernel == nullptr || is_terminal(kernel->status)) continue;  // went with its session
@@ -109,7 +109,9 @@ void on_timer(Context& ctx, const Timer& timer) {
     case TimerKind::Session:
       if (const auto id = parse_uuid<SessionId>(timer.id)) on_session_timer(ctx, *id);
       break;
-    case TimerKind::Agent: on_agent_timer(ctx, AgentId(timer.id)); break;
+    case TimerKind::Agent:
+      on_agent_timer(ctx, AgentId(timer.id));
+      break;
     case TimerKind::Operation:
       if (const auto id = parse_uuid<OperationId>(timer.id)) {
         const Operation* operation = ctx.state().find<Operation>(*id);
@@ -147,7 +149,8 @@ void collect_timers(const Change& change, const Options& options, std::vector<Ti
       add(was ? was->retry_at : Timestamp{}, now.retry_at, TimerKind::Operation, to_string(now.id));
       break;
     }
-    default: break;
+    default:
+      break;
   }
 }
 

@@ -56,7 +56,8 @@ std::string print(std::span<const Change> changes, const SlotTypes& slots) {
   for (const Change& change : changes) {
     const EntityInfo& info = entity_info(change.entity);
     const void* row = change.after ? change.after.get() : change.before.get();
-    const std::string id = fmt::format("{} {}", info.name, info.fields[0].get_json(row, slots).dump());
+    const std::string id =
+        fmt::format("{} {}", info.name, info.fields[0].get_json(row, slots).dump());
     if (!change.after) {
       fmt::format_to(line, "{}: erased\n", id);
       continue;

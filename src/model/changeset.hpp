@@ -13,8 +13,8 @@ namespace bai {
 
 struct Change {
   EntityKind entity{};
-  RowPtr before;  // null: inserted
-  RowPtr after;   // null: erased
+  RowPtr before;             // null: inserted
+  RowPtr after;              // null: erased
   bool is_volatile = false;  // differs in volatile fields only: nothing to store, nothing to plan
 
   template <Entity E>
@@ -98,7 +98,8 @@ class Changeset {
 // were inserted and erased again are left out.
 std::vector<Change> coalesce(std::vector<Change> changes);
 
-// One line per field that differs, for tests and logs: "session 0190...: status PENDING -> RUNNING".
+// One line per field that differs, for tests and logs: "session 0190...: status PENDING ->
+// RUNNING".
 std::string print(std::span<const Change> changes, const SlotTypes& slots);
 
 }  // namespace bai

@@ -21,10 +21,10 @@ class CowTree {
 
   struct Node {
     std::uint64_t epoch = 0;
-    std::size_t size = 0;                          // entries below
-    std::vector<K> keys;                           // leaf: its keys; inner: least key of each child
-    std::vector<V> values;                         // leaf only
-    std::vector<std::shared_ptr<Node>> children;   // inner only
+    std::size_t size = 0;                         // entries below
+    std::vector<K> keys;                          // leaf: its keys; inner: least key of each child
+    std::vector<V> values;                        // leaf only
+    std::vector<std::shared_ptr<Node>> children;  // inner only
     bool is_leaf() const noexcept { return children.empty(); }
   };
   using NodePtr = std::shared_ptr<Node>;
@@ -123,8 +123,7 @@ class CowTree {
 
   static std::size_t child_for(const Node& node, const K& key) {
     const auto after = std::upper_bound(node.keys.begin(), node.keys.end(), key);
-    return after == node.keys.begin() ? 0
-                                      : static_cast<std::size_t>(after - node.keys.begin()) - 1;
+    return after == node.keys.begin() ? 0 : static_cast<std::size_t>(after - node.keys.begin()) - 1;
   }
 
   void own(NodePtr& node) {
@@ -230,9 +229,11 @@ class CowTree {
   template <class Visit>
   static bool walk(const Node& node, const K* from, Visit& visit) {
     if (node.is_leaf()) {
-      auto at = from ? std::lower_bound(node.keys.begin(), node.keys.end(), *from) : node.keys.begin();
+      auto at =
+          from ? std::lower_bound(node.keys.begin(), node.keys.end(), *from) : node.keys.begin();
       for (; at != node.keys.end(); ++at) {
-        if (!visit(*at, node.values[static_cast<std::size_t>(at - node.keys.begin())])) return false;
+        if (!visit(*at, node.values[static_cast<std::size_t>(at - node.keys.begin())]))
+          return false;
       }
       return true;
     }

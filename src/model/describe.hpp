@@ -13,7 +13,7 @@ namespace bai {
 
 template <auto Member>
 struct MemberOf;
-template <class E, class T, T E::*Member>
+template <class E, class T, T E::* Member>
 struct MemberOf<Member> {
   using Owner = E;
   using Type = T;
@@ -44,7 +44,9 @@ class Describe {
     field.type = Codec::type;
     field.flags = flags | (Codec::optional ? kOptional : 0U);
     if constexpr (requires { Codec::enum_names(); }) field.enum_names = Codec::enum_names();
-    field.get = [](const void* row) { return Codec::to_value(static_cast<const E*>(row)->*Member); };
+    field.get = [](const void* row) {
+      return Codec::to_value(static_cast<const E*>(row)->*Member);
+    };
     field.set = [](void* row, const Value& value) {
       return Codec::from_value(static_cast<E*>(row)->*Member, value);
     };

@@ -63,8 +63,7 @@ void describe(Describe<KeypairPolicy>& d) {
   d.field<&KeypairPolicy::max_concurrent_sftp_sessions>("max_concurrent_sftp_sessions");
   d.field<&KeypairPolicy::max_containers_per_session>("max_containers_per_session");
   d.field<&KeypairPolicy::max_pending_session_count>("max_pending_session_count");
-  d.field<&KeypairPolicy::max_pending_session_resource_slots>(
-      "max_pending_session_resource_slots");
+  d.field<&KeypairPolicy::max_pending_session_resource_slots>("max_pending_session_resource_slots");
   d.field<&KeypairPolicy::max_priority>("max_priority");
   d.field<&KeypairPolicy::max_session_lifetime_s>("max_session_lifetime");
   d.field<&KeypairPolicy::idle_timeout_s>("idle_timeout");

@@ -42,7 +42,8 @@ Result<StatusTimes> times_from_text(std::string_view text) {
   const auto parsed = Json::parse(text);
   if (!parsed || !parsed->is_object()) return wrong_value("a JSON object of times");
   StatusTimes times;
-  for (const auto& [status, at] : parsed->members()) times.emplace_back(status, Timestamp{at.as_int()});
+  for (const auto& [status, at] : parsed->members())
+    times.emplace_back(status, Timestamp{at.as_int()});
   return times;
 }
 

@@ -83,8 +83,9 @@ Status row_from_json(const EntityInfo& entity, void* row, const Json& object,
       for (const FieldInfo& f : entity.fields) {
         if (!f.is(kVolatile)) known.append(known.empty() ? "" : ", ").append(f.name);
       }
-      return fail(ErrorCode::InvalidArgument,
-                  fmt::format("{}: there is no field \"{}\"; fields are {}", entity.name, name, known));
+      return fail(
+          ErrorCode::InvalidArgument,
+          fmt::format("{}: there is no field \"{}\"; fields are {}", entity.name, name, known));
     }
     if (auto ok = field->set_json(row, value, slots); !ok) {
       return fail(ok.error().code,

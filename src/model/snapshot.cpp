@@ -23,9 +23,9 @@ void Snapshot::for_each(const std::function<bool(const E&)>& visit) const {
   state_->table<E>().for_each(visit);
 }
 
-#define BAI_SNAPSHOT_OF(E)                                       \
-  template const E* Snapshot::find<E>(const KeyOf<E>&) const;    \
-  template std::size_t Snapshot::count<E>() const;               \
+#define BAI_SNAPSHOT_OF(E)                                    \
+  template const E* Snapshot::find<E>(const KeyOf<E>&) const; \
+  template std::size_t Snapshot::count<E>() const;            \
   template void Snapshot::for_each<E>(const std::function<bool(const E&)>&) const;
 BAI_ENTITIES(BAI_SNAPSHOT_OF)
 #undef BAI_SNAPSHOT_OF
@@ -82,7 +82,8 @@ std::vector<const Session*> Snapshot::live_sessions(const AccessKey& owner) cons
   state_->table<Session>().for_each_in(index::kSessionByOwnerName,
                                        IndexPrefix{}.add(owner.view()).str(),
                                        [&](const Session& session) {
-                                         if (!is_terminal(session.status)) sessions.push_back(&session);
+                                         if (!is_terminal(session.status))
+                                           sessions.push_back(&session);
                                          return true;
                                        });
   return sessions;
@@ -121,7 +122,8 @@ std::vector<const Kernel*> Snapshot::kernels_on(const AgentId& agent) const {
   std::vector<const Kernel*> kernels;
   state_->table<Kernel>().for_each_in(index::kKernelByAgent, IndexPrefix{}.add(agent.view()).str(),
                                       [&](const Kernel& kernel) {
-                                        if (holds_resources(kernel.status)) kernels.push_back(&kernel);
+                                        if (holds_resources(kernel.status))
+                                          kernels.push_back(&kernel);
                                         return true;
                                       });
   return kernels;

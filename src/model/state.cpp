@@ -14,10 +14,10 @@ void for_each_table(Tuple& tables, F&& f) {
 
 }  // namespace
 
-#define BAI_KEY_OF(E, member)                              \
-  template <>                                              \
-  const KeyOf<E>& Table<E>::key_of(const E& row) {         \
-    return row.member;                                     \
+#define BAI_KEY_OF(E, member)                      \
+  template <>                                      \
+  const KeyOf<E>& Table<E>::key_of(const E& row) { \
+    return row.member;                             \
   }
 BAI_KEY_OF(Domain, name)
 BAI_KEY_OF(Project, id)

@@ -27,12 +27,12 @@ using S = SessionStatus;
 using K = KernelStatus;
 
 constexpr auto kSessionTerminal = bits({S::Error, S::Terminated, S::Cancelled});
-constexpr auto kSessionNotOccupying = bits({S::Pending, S::Deprioritizing, S::Preempted,
-                                            S::Rescheduling, S::Terminated, S::Cancelled, S::Error});
+constexpr auto kSessionNotOccupying =
+    bits({S::Pending, S::Deprioritizing, S::Preempted, S::Rescheduling, S::Terminated, S::Cancelled,
+          S::Error});
 constexpr auto kKernelTerminal = bits({K::Error, K::Terminated, K::Cancelled});
-constexpr auto kKernelHolding =
-    bits({K::Running, K::Terminating, K::Reserved, K::Scheduled, K::Preparing, K::Pulling,
-          K::Prepared, K::Creating});
+constexpr auto kKernelHolding = bits({K::Running, K::Terminating, K::Reserved, K::Scheduled,
+                                      K::Preparing, K::Pulling, K::Prepared, K::Creating});
 constexpr auto kKernelPrePrepared =
     bits({K::Pending, K::Reserved, K::Scheduled, K::Preparing, K::Building, K::Pulling});
 
@@ -42,11 +42,13 @@ constexpr std::uint32_t session_targets(S from) noexcept {
     case S::Pending:
       return bits({S::Scheduled, S::Reserved, S::Deprioritizing, S::Cancelled, S::Terminating,
                    S::Terminated});
-    case S::Deprioritizing: return bits({S::Pending, S::Terminating, S::Terminated, S::Cancelled});
-    case S::Reserved: return bits({S::Scheduled, S::Pending, S::Terminating, S::Terminated});
+    case S::Deprioritizing:
+      return bits({S::Pending, S::Terminating, S::Terminated, S::Cancelled});
+    case S::Reserved:
+      return bits({S::Scheduled, S::Pending, S::Terminating, S::Terminated});
     case S::Scheduled:
-      return bits({S::Preparing, S::Prepared, S::Pending, S::Terminating, S::Terminated,
-                   S::Cancelled});
+      return bits(
+          {S::Preparing, S::Prepared, S::Pending, S::Terminating, S::Terminated, S::Cancelled});
     case S::Preparing:
     case S::Pulling:
       return bits({S::Prepared, S::Pending, S::Terminating, S::Terminated, S::Cancelled});
@@ -54,18 +56,25 @@ constexpr std::uint32_t session_targets(S from) noexcept {
       return bits({S::Creating, S::Pending, S::Terminating, S::Terminated, S::Cancelled});
     case S::Creating:
       return bits({S::Running, S::Pending, S::Terminating, S::Terminated, S::Cancelled});
-    case S::Running: return bits({S::Terminating, S::Terminated, S::Preempted, S::Pending});
-    case S::Preempted: return bits({S::Terminating, S::Terminated, S::Rescheduling, S::Pending});
-    case S::Rescheduling: return bits({S::Pending, S::Terminating, S::Terminated});
-    case S::Terminating: return bits({S::Terminated});
-    default: return 0;
+    case S::Running:
+      return bits({S::Terminating, S::Terminated, S::Preempted, S::Pending});
+    case S::Preempted:
+      return bits({S::Terminating, S::Terminated, S::Rescheduling, S::Pending});
+    case S::Rescheduling:
+      return bits({S::Pending, S::Terminating, S::Terminated});
+    case S::Terminating:
+      return bits({S::Terminated});
+    default:
+      return 0;
   }
 }
 
 constexpr std::uint32_t kernel_targets(K from) noexcept {
   switch (from) {
-    case K::Pending: return bits({K::Scheduled, K::Reserved, K::Cancelled, K::Terminated});
-    case K::Reserved: return bits({K::Scheduled, K::Pending, K::Terminating, K::Terminated});
+    case K::Pending:
+      return bits({K::Scheduled, K::Reserved, K::Cancelled, K::Terminated});
+    case K::Reserved:
+      return bits({K::Scheduled, K::Pending, K::Terminating, K::Terminated});
     case K::Scheduled:
       return bits({K::Preparing, K::Pulling, K::Prepared, K::Pending, K::Cancelled, K::Terminating,
                    K::Terminated});
@@ -74,12 +83,16 @@ constexpr std::uint32_t kernel_targets(K from) noexcept {
       return bits({K::Pulling, K::Prepared, K::Creating, K::Pending, K::Cancelled, K::Terminating,
                    K::Terminated});
     case K::Prepared:
-      return bits({K::Creating, K::Running, K::Pending, K::Cancelled, K::Terminating, K::Terminated});
+      return bits(
+          {K::Creating, K::Running, K::Pending, K::Cancelled, K::Terminating, K::Terminated});
     case K::Creating:
       return bits({K::Running, K::Pending, K::Cancelled, K::Terminating, K::Terminated});
-    case K::Running: return bits({K::Terminating, K::Terminated, K::Pending});
-    case K::Terminating: return bits({K::Terminated, K::Pending});
-    default: return 0;
+    case K::Running:
+      return bits({K::Terminating, K::Terminated, K::Pending});
+    case K::Terminating:
+      return bits({K::Terminated, K::Pending});
+    default:
+      return 0;
   }
 }
 

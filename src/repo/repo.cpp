@@ -19,8 +19,10 @@ ColumnType column_type(FieldType type) {
     case FieldType::Bool:
     case FieldType::Int:
     case FieldType::Time:
-    case FieldType::Span: return ColumnType::Int;
-    default: return ColumnType::Text;
+    case FieldType::Span:
+      return ColumnType::Int;
+    default:
+      return ColumnType::Text;
   }
 }
 
@@ -129,7 +131,9 @@ Schema make_schema() {
     schema.tables.push_back(std::move(table));
   }
   schema.tables.push_back(
-      {"manager_meta", {{"key", ColumnType::Text, false, {}}, {"value", ColumnType::Int, false, {}}}, {}});
+      {"manager_meta",
+       {{"key", ColumnType::Text, false, {}}, {"value", ColumnType::Int, false, {}}},
+       {}});
   return schema;
 }
 
@@ -150,7 +154,8 @@ Result<StoredVersion> stored_version(Storage& storage) {
   if (!record) return std::unexpected(record.error());
   if (!*record) return StoredVersion{};
   const auto* version = std::get_if<std::int64_t>(&(*record)->row.at(1));
-  if (version == nullptr) return fail(ErrorCode::Corruption, "manager_meta: the version is no integer");
+  if (version == nullptr)
+    return fail(ErrorCode::Corruption, "manager_meta: the version is no integer");
   return StoredVersion{{static_cast<std::uint64_t>(*version)}, (*record)->revision};
 }
 
@@ -166,7 +171,8 @@ WriteBatch make_batch(std::span<const Change> changes, const StoredVersion& from
     if (change.after) {
       batch.writes.emplace_back(Put{table_of(info.kind), encode(info, change.after.get())});
     } else {
-      batch.writes.emplace_back(Erase{table_of(info.kind), info.fields[0].get(change.before.get())});
+      batch.writes.emplace_back(
+          Erase{table_of(info.kind), info.fields[0].get(change.before.get())});
     }
   }
   if (batch.writes.empty()) return batch;

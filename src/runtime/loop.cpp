@@ -16,14 +16,26 @@ std::vector<StatusEvent> status_events(std::span<const Change> changes, Timestam
       const auto& now = *change.new_row<Session>();
       const auto* was = change.old_row<Session>();
       if (was != nullptr && was->status == now.status) continue;
-      events.push_back({{}, at, now.id, {}, was ? std::string(to_string(was->status)) : "",
-                        std::string(to_string(now.status)), now.status_info, {}});
+      events.push_back({{},
+                        at,
+                        now.id,
+                        {},
+                        was ? std::string(to_string(was->status)) : "",
+                        std::string(to_string(now.status)),
+                        now.status_info,
+                        {}});
     } else if (change.entity == EntityKind::Kernel) {
       const auto& now = *change.new_row<Kernel>();
       const auto* was = change.old_row<Kernel>();
       if (was != nullptr && was->status == now.status) continue;
-      events.push_back({{}, at, now.session, now.id, was ? std::string(to_string(was->status)) : "",
-                        std::string(to_string(now.status)), now.status_info, now.exit_code});
+      events.push_back({{},
+                        at,
+                        now.session,
+                        now.id,
+                        was ? std::string(to_string(was->status)) : "",
+                        std::string(to_string(now.status)),
+                        now.status_info,
+                        now.exit_code});
     }
   }
   return events;
@@ -36,8 +48,10 @@ bool concerns_planner(EntityKind kind) {
     case EntityKind::History:
     case EntityKind::KernelLog:
     case EntityKind::ProjectMember:
-    case EntityKind::ResourceGroupGrant: return false;
-    default: return true;
+    case EntityKind::ResourceGroupGrant:
+      return false;
+    default:
+      return true;
   }
 }
 
@@ -67,7 +81,8 @@ void Manager::Impl::turn() {
     turn_posted_ = false;
     if (storage_down_) return;  // the backoff timer takes the queue up again
     // While a batch is in flight the next one may grow, but not without bound.
-    const std::size_t room = options_.batch_max - std::min<std::size_t>(options_.batch_max, growing_.inputs.size());
+    const std::size_t room =
+        options_.batch_max - std::min<std::size_t>(options_.batch_max, growing_.inputs.size());
     while (!queue_.empty() && inputs.size() < room) {
       inputs.push_back(std::move(queue_.front()));
       queue_.pop_front();
@@ -119,8 +134,10 @@ void Manager::Impl::commit() {
     const std::lock_guard lock(self.mutex_);
     ++(status ? self.statistics_.commits : self.statistics_.commit_failures);
     if (status) self.statistics_.rows_written += writes.writes.size();
-    self.env_.loop.post(self.guarded([batch = std::move(batch), status = std::move(status)](
-                                         Impl& loop) mutable { loop.committed(std::move(batch), std::move(status)); }));
+    self.env_.loop.post(
+        self.guarded([batch = std::move(batch), status = std::move(status)](Impl& loop) mutable {
+          loop.committed(std::move(batch), std::move(status));
+        }));
   }));
 }
 
@@ -137,12 +154,14 @@ void Manager::Impl::committed(std::shared_ptr<Batch> batch, Status status) {
   env_.loop.post(guarded([](Impl& self) { self.turn(); }));
 }
 
-// The connection died before the answer came. Nothing else happens until storage says what it holds.
+// The connection died before the answer came. Nothing else happens until storage says what it
+// holds.
 void Manager::Impl::find_out(std::shared_ptr<Batch> batch) {
   log(LogLevel::Warn, "a commit's outcome is unknown; reading it back");
   env_.storage.post(guarded([batch](Impl& self) mutable {
     auto found = repo::stored_version(*self.ports_.storage);
-    self.env_.loop.post(self.guarded([batch = std::move(batch), found = std::move(found)](Impl& loop) mutable {
+    self.env_.loop.post(self.guarded([batch = std::move(batch),
+                                      found = std::move(found)](Impl& loop) mutable {
       if (!found) {
         loop.env_.loop.run_after(loop.options_.storage_backoff,
                                  loop.guarded([batch = std::move(batch)](Impl& again) mutable {
@@ -167,8 +186,10 @@ void Manager::Impl::commit_failed(std::shared_ptr<Batch> batch, const Error& err
   state_.restore(snapshot()->state());
   // A row that storage will never take must not come back forever.
   const bool poisoned = error.code != ErrorCode::Unavailable;
-  const Error refusal{ErrorCode::Unavailable, fmt::format("The change could not be stored: {}", error.message),
-                      "service-unavailable", {}};
+  const Error refusal{ErrorCode::Unavailable,
+                      fmt::format("The change could not be stored: {}", error.message),
+                      "service-unavailable",
+                      {}};
   std::vector<Input> refused;
   {
     const std::lock_guard lock(mutex_);
@@ -185,13 +206,13 @@ void Manager::Impl::commit_failed(std::shared_ptr<Batch> batch, const Error& err
     if (input->finish) input->finish(&refusal);
   }
   env_.loop.run_after(options_.storage_backoff, guarded([](Impl& self) {
-    self.storage_down_ = false;
-    {
-      const std::lock_guard lock(self.mutex_);
-      self.refusing_ = false;
-    }
-    self.turn();
-  }));
+                        self.storage_down_ = false;
+                        {
+                          const std::lock_guard lock(self.mutex_);
+                          self.refusing_ = false;
+                        }
+                        self.turn();
+                      }));
 }
 
 void Manager::Impl::publish(Batch& batch) {
@@ -216,14 +237,17 @@ void Manager::Impl::send(core::Command command) {
   const AgentId agent = command.agent.id;
   ports_.agents->request(
       command.agent, std::move(command.request), command.timeout,
-      [weak = weak_from_this(), agent, errand = std::move(command.errand)](Result<AgentReply> answer) {
+      [weak = weak_from_this(), agent,
+       errand = std::move(command.errand)](Result<AgentReply> answer) {
         auto self = weak.lock();
         if (!self) return;
         self->enqueue({[agent, errand, answer = std::move(answer)](core::Context& ctx) -> Status {
                          core::on_answer(ctx, agent, errand, answer);
                          return {};
                        },
-                       {}, false, false});
+                       {},
+                       false,
+                       false});
       });
 }
 
@@ -242,7 +266,8 @@ void Manager::Impl::wake_waiters(const Batch& batch) {
   }
 }
 
-// ---- timers ---------------------------------------------------------------------------------------
+// ---- timers
+// ---------------------------------------------------------------------------------------
 
 void Manager::Impl::arm_timers(Batch& batch) {
   std::vector<core::Timer> due = std::move(batch.outbox.timers);
@@ -271,13 +296,16 @@ void Manager::Impl::timers_due() {
                core::on_timer(ctx, timer);
                return {};
              },
-             {}, false, false});
+             {},
+             false,
+             false});
     timers_.erase(timers_.begin());
   }
   arm();
 }
 
-// ---- planner --------------------------------------------------------------------------------------
+// ---- planner
+// --------------------------------------------------------------------------------------
 
 void Manager::Impl::feed_planner(const Batch& batch) {
   auto changes = std::make_shared<std::vector<Change>>();
@@ -287,7 +315,8 @@ void Manager::Impl::feed_planner(const Batch& batch) {
   if (changes->empty()) return;
   plan_wanted_ = true;
   const StateVersion version = snapshot()->version();
-  env_.planner.post(guarded([version, changes](Impl& self) { self.planner_->feed(version, *changes); }));
+  env_.planner.post(
+      guarded([version, changes](Impl& self) { self.planner_->feed(version, *changes); }));
 }
 
 void Manager::Impl::maybe_plan() {
@@ -311,20 +340,21 @@ void Manager::Impl::planned(Plan plan, Duration took, std::size_t waiting) {
   if (ports_.metrics) ports_.metrics->pass_done(took, plan.placements.size(), waiting);
   if (plan_wake_ != 0) env_.loop.cancel(std::exchange(plan_wake_, 0));
   if (plan.wake_at) {
-    plan_wake_ = env_.loop.run_after(std::max(*plan.wake_at - now(), Duration{}), guarded([](Impl& self) {
-                                       self.plan_wake_ = 0;
-                                       self.plan_wanted_ = true;
-                                       self.maybe_plan();
-                                     }));
+    plan_wake_ =
+        env_.loop.run_after(std::max(*plan.wake_at - now(), Duration{}), guarded([](Impl& self) {
+                              self.plan_wake_ = 0;
+                              self.plan_wanted_ = true;
+                              self.maybe_plan();
+                            }));
   }
   // A long pass is not followed by the next one at once: planning gets half a processor at most.
   constexpr Duration kShort = milliseconds(2), kPauseMax = milliseconds(100);
   if (took > kShort) {
     plan_paused_ = true;
     env_.loop.run_after(std::min(took, kPauseMax), guarded([](Impl& self) {
-      self.plan_paused_ = false;
-      self.maybe_plan();
-    }));
+                          self.plan_paused_ = false;
+                          self.maybe_plan();
+                        }));
   }
   if (plan.placements.size() >= options_.placements_max) plan_wanted_ = true;
   auto shared = std::make_shared<const Plan>(std::move(plan));

@@ -41,7 +41,8 @@ Status Manager::Impl::start() {
   state_.version = stored_.version;
   core::rebuild_sums(changes_);
   if (auto wrong = core::check_invariants(state_); !wrong.empty()) {
-    return fail(ErrorCode::Corruption, fmt::format("The stored state contradicts itself: {}", wrong));
+    return fail(ErrorCode::Corruption,
+                fmt::format("The stored state contradicts itself: {}", wrong));
   }
   changes_.take();
 
@@ -62,7 +63,9 @@ Status Manager::Impl::start() {
              core::on_resume(ctx);
              return {};
            },
-           {}, false, false});
+           {},
+           false,
+           false});
   return {};
 }
 
@@ -76,7 +79,8 @@ void Manager::Impl::enqueue(Input input) {
   env_.loop.post(guarded([](Impl& self) { self.turn(); }));
 }
 
-action::ErasedReply Manager::Impl::measured(const action::ActionInfo& info, action::ErasedReply reply) {
+action::ErasedReply Manager::Impl::measured(const action::ActionInfo& info,
+                                            action::ErasedReply reply) {
   if (!ports_.metrics) return reply;
   return [metrics = ports_.metrics, &info, &clock = env_.clock, began = env_.clock.now(),
           reply = std::move(reply)](action::ErasedResult result) mutable {
@@ -86,8 +90,8 @@ action::ErasedReply Manager::Impl::measured(const action::ActionInfo& info, acti
   };
 }
 
-void Manager::Impl::submit(Caller caller, const action::ActionInfo& info, std::shared_ptr<void> body,
-                           action::ErasedReply reply) {
+void Manager::Impl::submit(Caller caller, const action::ActionInfo& info,
+                           std::shared_ptr<void> body, action::ErasedReply reply) {
   reply = measured(info, std::move(reply));
   std::optional<Error> refusal;
   {
@@ -95,16 +99,20 @@ void Manager::Impl::submit(Caller caller, const action::ActionInfo& info, std::s
     if (closing_ || abandoned_) {
       refusal = closing_error();
     } else if (info.write != nullptr && refusing_) {
-      refusal = Error{ErrorCode::Unavailable, "Storage does not accept changes at the moment",
-                      "service-unavailable", {}};
+      refusal = Error{ErrorCode::Unavailable,
+                      "Storage does not accept changes at the moment",
+                      "service-unavailable",
+                      {}};
     } else if (queue_.size() >= options_.queue_max) {
       refusal = Error{ErrorCode::Unavailable,
                       fmt::format("Too many requests are waiting ({})", options_.queue_max),
-                      "service-unavailable", {}};
+                      "service-unavailable",
+                      {}};
     }
   }
   if (refusal) return reply(std::unexpected(std::move(*refusal)));
-  if (info.call != nullptr) return call_agent(std::move(caller), info, std::move(body), std::move(reply));
+  if (info.call != nullptr)
+    return call_agent(std::move(caller), info, std::move(body), std::move(reply));
 
   struct Pending {
     action::ErasedReply reply;
@@ -113,8 +121,8 @@ void Manager::Impl::submit(Caller caller, const action::ActionInfo& info, std::s
   auto pending = std::make_shared<Pending>(std::move(reply), action::ErasedResult{});
   Input input;
   input.is_action = true;
-  input.handle = [caller = std::move(caller), &info, body = std::move(body), pending](
-                     core::Context& ctx) -> Status {
+  input.handle = [caller = std::move(caller), &info, body = std::move(body),
+                  pending](core::Context& ctx) -> Status {
     const auto find = [&](const SessionId& id) { return ctx.state().find<Session>(id); };
     if (auto ok = action::check_permission(info, caller, body.get(), find); !ok) {
       pending->result = std::unexpected(ok.error());
@@ -125,7 +133,8 @@ void Manager::Impl::submit(Caller caller, const action::ActionInfo& info, std::s
     return {};
   };
   input.finish = [pending](const Error* error) {
-    pending->reply(error ? action::ErasedResult(std::unexpected(*error)) : std::move(pending->result));
+    pending->reply(error ? action::ErasedResult(std::unexpected(*error))
+                         : std::move(pending->result));
   };
   enqueue(std::move(input));
 }
@@ -137,28 +146,31 @@ void Manager::Impl::call_agent(Caller caller, const action::ActionInfo& info,
   if (auto ok = action::check_permission(info, caller, body.get(), find); !ok) {
     return reply(std::unexpected(ok.error()));
   }
-  service::CallContext ctx{
-      std::move(current),
-      ports_.agents,
-      ports_.storage,
-      options_,
-      [weak = weak_from_this()](Task task) {
-        if (auto self = weak.lock()) self->env_.storage.post(std::move(task));
-      },
-      [weak = weak_from_this()](SessionId id) {
-        auto self = weak.lock();
-        if (!self) return;
-        self->enqueue({[id](core::Context& loop) -> Status {
-                         if (loop.state().find<Session>(id) == nullptr) return {};
-                         loop.changes.update_volatile<Session>(id, [&](Session& s) {
-                           s.num_queries += 1;
-                           s.last_access = loop.now;
-                         });
-                         return {};
-                       },
-                       {}, false, false});
-      },
-      [&entropy = env_.entropy] { return entropy.next(); }};
+  service::CallContext ctx{std::move(current),
+                           ports_.agents,
+                           ports_.storage,
+                           options_,
+                           [weak = weak_from_this()](Task task) {
+                             if (auto self = weak.lock()) self->env_.storage.post(std::move(task));
+                           },
+                           [weak = weak_from_this()](SessionId id) {
+                             auto self = weak.lock();
+                             if (!self) return;
+                             self->enqueue({[id](core::Context& loop) -> Status {
+                                              if (loop.state().find<Session>(id) == nullptr)
+                                                return {};
+                                              loop.changes.update_volatile<Session>(
+                                                  id, [&](Session& s) {
+                                                    s.num_queries += 1;
+                                                    s.last_access = loop.now;
+                                                  });
+                                              return {};
+                                            },
+                                            {},
+                                            false,
+                                            false});
+                           },
+                           [&entropy = env_.entropy] { return entropy.next(); }};
   info.call(std::move(ctx), body.get(), std::move(reply));
 }
 
@@ -191,7 +203,8 @@ void Manager::Impl::deliver(AgentEvent event, std::move_only_function<void(bool)
 
 void Manager::Impl::await(SessionId id, Duration timeout,
                           std::move_only_function<void(Result<SnapshotPtr>)> reply) {
-  auto shared = std::make_shared<std::move_only_function<void(Result<SnapshotPtr>)>>(std::move(reply));
+  auto shared =
+      std::make_shared<std::move_only_function<void(Result<SnapshotPtr>)>>(std::move(reply));
   env_.loop.post(guarded([id, timeout, shared](Impl& self) {
     auto current = self.snapshot();
     const Session* session = current->find<Session>(id);
@@ -203,8 +216,8 @@ void Manager::Impl::await(SessionId id, Duration timeout,
     }
     Waiter waiter{self.next_waiter_++, std::move(*shared), 0};
     if (timeout.ns > 0) {
-      waiter.timer = self.env_.loop.run_after(
-          timeout, self.guarded([id, number = waiter.id](Impl& later) {
+      waiter.timer =
+          self.env_.loop.run_after(timeout, self.guarded([id, number = waiter.id](Impl& later) {
             later.finish_waiter(id, number,
                                 fail(ErrorCode::DeadlineExceeded, "The session does not run yet"));
           }));
@@ -218,7 +231,8 @@ bool Manager::Impl::finish_waiter(const SessionId& id, std::uint64_t number,
   const auto found = waiters_.find(id);
   if (found == waiters_.end()) return false;
   auto& list = found->second;
-  const auto at = std::find_if(list.begin(), list.end(), [&](const Waiter& w) { return w.id == number; });
+  const auto at =
+      std::find_if(list.begin(), list.end(), [&](const Waiter& w) { return w.id == number; });
   if (at == list.end()) return false;
   Waiter waiter = std::move(*at);
   list.erase(at);
@@ -248,11 +262,13 @@ Status Manager::Impl::close(Duration patience) {
   }
   {
     std::unique_lock lock(mutex_);
-    drained = became_idle_.wait_for(lock, std::chrono::nanoseconds(patience.ns), [&] { return idle_; });
+    drained =
+        became_idle_.wait_for(lock, std::chrono::nanoseconds(patience.ns), [&] { return idle_; });
   }
   abandon();
   if (drained) return {};
-  return fail(ErrorCode::DeadlineExceeded, "Not everything was stored in time; it is resumed at the next start");
+  return fail(ErrorCode::DeadlineExceeded,
+              "Not everything was stored in time; it is resumed at the next start");
 }
 
 void Manager::Impl::abandon() {
@@ -269,7 +285,8 @@ void Manager::Impl::log(LogLevel level, std::string_view message) {
   env_.log.write(level, "manager", message);
 }
 
-// ---- the façade -----------------------------------------------------------------------------------
+// ---- the façade
+// -----------------------------------------------------------------------------------
 
 Manager::Manager(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Manager::~Manager() { (void)close(seconds(5)); }
@@ -295,7 +312,8 @@ void Manager::await_session(SessionId id, Duration timeout,
                             std::move_only_function<void(Result<SnapshotPtr>)> reply) {
   impl_->await(id, timeout, std::move(reply));
 }
-Result<std::vector<std::shared_ptr<const History>>> Manager::history(const SessionId& session) const {
+Result<std::vector<std::shared_ptr<const History>>> Manager::history(
+    const SessionId& session) const {
   return repo::load_history(*impl_->ports_.storage, session);
 }
 Statistics Manager::statistics() const { return impl_->statistics(); }

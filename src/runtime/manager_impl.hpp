@@ -58,7 +58,8 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   void submit(Caller caller, const action::ActionInfo& info, std::shared_ptr<void> body,
               action::ErasedReply reply);
   SnapshotPtr snapshot() const;
-  void await(SessionId id, Duration timeout, std::move_only_function<void(Result<SnapshotPtr>)> reply);
+  void await(SessionId id, Duration timeout,
+             std::move_only_function<void(Result<SnapshotPtr>)> reply);
   void deliver(AgentEvent event, std::move_only_function<void(bool)> done);
   Statistics statistics() const;
 

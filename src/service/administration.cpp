@@ -17,8 +17,10 @@ bool is_loadable(const EntityInfo& info) {
   switch (info.kind) {
     case EntityKind::Session:
     case EntityKind::Kernel:
-    case EntityKind::Operation: return false;  // they have a life of their own
-    default: return info.residence == Residence::Memory;
+    case EntityKind::Operation:
+      return false;  // they have a life of their own
+    default:
+      return info.residence == Residence::Memory;
   }
 }
 
@@ -28,7 +30,8 @@ void fill_in(ProjectMember& row) {
 }
 void fill_in(ResourceGroupGrant& row) {
   if (row.id.empty()) {
-    row.id = fmt::format("{}/{}/{}", row.resource_group.view(), to_string(row.scope_kind), row.scope);
+    row.id =
+        fmt::format("{}/{}/{}", row.resource_group.view(), to_string(row.scope_kind), row.scope);
   }
 }
 template <class E>
@@ -52,7 +55,8 @@ bool lacks_key(const E& row) {
 }
 
 template <class E>
-Status load_row(Context& ctx, const EntityInfo& info, const Json& object, LoadFixture::Result& result) {
+Status load_row(Context& ctx, const EntityInfo& info, const Json& object,
+                LoadFixture::Result& result) {
   E row;
   if (auto ok = row_from_json(info, &row, object, ctx.state().slot_types()); !ok) return ok;
   fill_in(row);
@@ -74,10 +78,12 @@ Status load_row(Context& ctx, const EntityInfo& info, const Json& object, LoadFi
   return {};
 }
 
-Status load_row(Context& ctx, const EntityInfo& info, const Json& object, LoadFixture::Result& result) {
+Status load_row(Context& ctx, const EntityInfo& info, const Json& object,
+                LoadFixture::Result& result) {
   switch (info.kind) {
-#define BAI_LOAD(E) \
-  case EntityKind::E: return load_row<E>(ctx, info, object, result);
+#define BAI_LOAD(E)   \
+  case EntityKind::E: \
+    return load_row<E>(ctx, info, object, result);
     BAI_ENTITIES(BAI_LOAD)
 #undef BAI_LOAD
   }
@@ -94,9 +100,11 @@ Status check_tenants(const State& state) {
   std::set<std::string> emails, names;
   state.table<User>().for_each([&](const User& user) {
     if (state.find<Domain>(user.domain) == nullptr) {
-      return complain(fmt::format("user {}: there is no domain \"{}\"", user.email, user.domain.view()));
+      return complain(
+          fmt::format("user {}: there is no domain \"{}\"", user.email, user.domain.view()));
     }
-    if (!emails.insert(user.email).second) return complain(fmt::format("two users have the email {}", user.email));
+    if (!emails.insert(user.email).second)
+      return complain(fmt::format("two users have the email {}", user.email));
     if (!names.insert(user.username).second) {
       return complain(fmt::format("two users are named {}", user.username));
     }
@@ -115,16 +123,20 @@ Status check_tenants(const State& state) {
   std::set<std::pair<DomainName, std::string>> projects;
   state.table<Project>().for_each([&](const Project& project) {
     if (state.find<Domain>(project.domain) == nullptr) {
-      return complain(fmt::format("project {}: there is no domain \"{}\"", project.name, project.domain.view()));
+      return complain(fmt::format("project {}: there is no domain \"{}\"", project.name,
+                                  project.domain.view()));
     }
     if (!projects.emplace(project.domain, project.name).second) {
-      return complain(fmt::format("domain {} has two projects named {}", project.domain.view(), project.name));
+      return complain(
+          fmt::format("domain {} has two projects named {}", project.domain.view(), project.name));
     }
     return true;
   });
   state.table<ProjectMember>().for_each([&](const ProjectMember& member) {
-    if (state.find<Project>(member.project) == nullptr || state.find<User>(member.user) == nullptr) {
-      return complain(fmt::format("project member {}: there is no such project or user", member.id));
+    if (state.find<Project>(member.project) == nullptr ||
+        state.find<User>(member.user) == nullptr) {
+      return complain(
+          fmt::format("project member {}: there is no such project or user", member.id));
     }
     return true;
   });

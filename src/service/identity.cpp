@@ -9,9 +9,11 @@ Result<Caller> identify(const Snapshot& snapshot, const AccessKey& key) {
     return fail(ErrorCode::Unauthenticated, std::move(message), "auth-failed");
   };
   const Keypair* keypair = snapshot.find<Keypair>(key);
-  if (keypair == nullptr || !keypair->is_active) return refuse("Access key not found or not active");
+  if (keypair == nullptr || !keypair->is_active)
+    return refuse("Access key not found or not active");
   const User* user = snapshot.find<User>(keypair->user);
-  if (user == nullptr || user->status != UserStatus::Active) return refuse("The user is not active");
+  if (user == nullptr || user->status != UserStatus::Active)
+    return refuse("The user is not active");
   Caller caller;
   caller.user = user->id;
   caller.access_key = keypair->access_key;
@@ -32,7 +34,8 @@ Result<const Session*> resolve_session(const Snapshot& snapshot, const Caller& c
     const Session* session = snapshot.find<Session>(*id);
     if (session != nullptr && may_access(caller, *session)) return session;
   }
-  if (const Session* session = snapshot.find_live_session(caller.access_key, name_or_id)) return session;
+  if (const Session* session = snapshot.find_live_session(caller.access_key, name_or_id))
+    return session;
   return fail(ErrorCode::NotFound, "No such session.", "session-not-found");
 }
 

@@ -28,8 +28,8 @@ struct CallContext {
   std::shared_ptr<AgentGateway> agents;
   std::shared_ptr<Storage> storage;
   const Options& options;
-  std::function<void(Task)> blocking;           // runs a task where reading storage may block
-  std::function<void(SessionId)> touch;         // somebody has used the session
+  std::function<void(Task)> blocking;    // runs a task where reading storage may block
+  std::function<void(SessionId)> touch;  // somebody has used the session
   std::function<std::uint64_t()> random;
 };
 template <class A>

@@ -98,11 +98,12 @@ Result<RenameSession::Result> handle(Context& ctx, const Caller&, const RenameSe
   const Session* session = ctx.state().find<Session>(action.id);
   if (session == nullptr) return no_such_session();
   if (!is_valid_session_name(action.name)) {
-    return fail(ErrorCode::InvalidArgument,
-                fmt::format("name: \"{}\" must have 4 to 64 characters out of letters, digits and '_', "
-                            "inside also '.' and '-'",
-                            action.name),
-                "invalid-api-parameters");
+    return fail(
+        ErrorCode::InvalidArgument,
+        fmt::format("name: \"{}\" must have 4 to 64 characters out of letters, digits and '_', "
+                    "inside also '.' and '-'",
+                    action.name),
+        "invalid-api-parameters");
   }
   if (session->status != SessionStatus::Running) {
     return fail(ErrorCode::InvalidArgument, "Only a running session can be renamed",

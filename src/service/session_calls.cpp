@@ -61,7 +61,8 @@ void ask(CallContext& ctx, const Target& target, AgentRequest request, Duration 
   ctx.touch(target.session->id);
   ctx.agents->request(target.agent, std::move(request), timeout,
                       [reply = std::move(reply), convert](Result<AgentReply> answer) mutable {
-                        if (!answer) return reply(std::unexpected(translate(std::move(answer.error()))));
+                        if (!answer)
+                          return reply(std::unexpected(translate(std::move(answer.error()))));
                         reply(convert(std::move(*answer)));
                       });
 }
@@ -73,7 +74,8 @@ constexpr std::size_t kPathMax = 4096;
 Status check_path(std::string_view path) {
   if (path.empty() || path.size() > kPathMax || path.find('\0') != std::string_view::npos) {
     return fail(ErrorCode::InvalidArgument,
-                fmt::format("A path has 1 to {} bytes and no NUL", kPathMax), "invalid-api-parameters");
+                fmt::format("A path has 1 to {} bytes and no NUL", kPathMax),
+                "invalid-api-parameters");
   }
   return {};
 }
@@ -85,20 +87,22 @@ void call(CallContext ctx, const ExecuteCode& action, Reply<ExecuteCode> reply) 
   if (!target) return reply(std::unexpected(target.error()));
   constexpr auto kModes = std::to_array<std::string_view>({"query", "batch", "continue", "input"});
   if (std::find(kModes.begin(), kModes.end(), action.mode) == kModes.end()) {
-    return reply(fail(ErrorCode::InvalidArgument,
-                      fmt::format("mode: \"{}\" is none of query, batch, continue, input", action.mode),
-                      "invalid-api-parameters"));
+    return reply(
+        fail(ErrorCode::InvalidArgument,
+             fmt::format("mode: \"{}\" is none of query, batch, continue, input", action.mode),
+             "invalid-api-parameters"));
   }
   const bool follows = action.mode == "continue" || action.mode == "input";
   if (follows && action.run_id.empty()) {
-    return reply(fail(ErrorCode::InvalidArgument,
-                      fmt::format("runId: mode {} needs the one of the run it belongs to", action.mode),
-                      "invalid-api-parameters"));
+    return reply(
+        fail(ErrorCode::InvalidArgument,
+             fmt::format("runId: mode {} needs the one of the run it belongs to", action.mode),
+             "invalid-api-parameters"));
   }
   const std::string run_id =
       action.run_id.empty() ? fmt::format("{:016x}", ctx.random()) : action.run_id;
-  Execute request{action.id,   target->kernel->id, run_id, action.mode, action.code, action.options,
-                  action.flush_timeout};
+  Execute request{action.id,      target->kernel->id,  run_id, action.mode, action.code,
+                  action.options, action.flush_timeout};
   ask<Json>(ctx, *target, std::move(request), ctx.options.call_timeout + action.flush_timeout,
             std::move(reply), value_of);
 }
@@ -130,7 +134,8 @@ void call(CallContext ctx, const SessionLogs& action, Reply<SessionLogs> reply) 
   if (kernel == nullptr) {
     return reply(fail(ErrorCode::NotFound, "The session has no such kernel", "kernel-not-found"));
   }
-  const bool on_agent = kernel->status == KernelStatus::Running || kernel->status == KernelStatus::Terminating;
+  const bool on_agent =
+      kernel->status == KernelStatus::Running || kernel->status == KernelStatus::Terminating;
   if (!on_agent) {
     const KernelId id = kernel->id;
     return ctx.blocking([storage = ctx.storage, id, reply = std::move(reply)]() mutable {
@@ -160,14 +165,15 @@ void call(CallContext ctx, const UploadSessionFile& action, Reply<UploadSessionF
   if (!target) return reply(std::unexpected(target.error()));
   if (auto ok = check_path(action.name); !ok) return reply(std::unexpected(ok.error()));
   if (action.data.size() > ctx.options.upload_max) {
-    return reply(fail(ErrorCode::InvalidArgument,
-                      fmt::format("A file to upload can have {} bytes at most", ctx.options.upload_max),
-                      "invalid-api-parameters"));
+    return reply(
+        fail(ErrorCode::InvalidArgument,
+             fmt::format("A file to upload can have {} bytes at most", ctx.options.upload_max),
+             "invalid-api-parameters"));
   }
-  ask<UploadSessionFile::Result>(
-      ctx, *target, UploadFile{target->kernel->id, action.name, action.data},
-      ctx.options.call_timeout, std::move(reply),
-      [](AgentReply) { return UploadSessionFile::Result{}; });
+  ask<UploadSessionFile::Result>(ctx, *target,
+                                 UploadFile{target->kernel->id, action.name, action.data},
+                                 ctx.options.call_timeout, std::move(reply),
+                                 [](AgentReply) { return UploadSessionFile::Result{}; });
 }
 
 void call(CallContext ctx, const DownloadSessionFile& action, Reply<DownloadSessionFile> reply) {

@@ -28,7 +28,8 @@ bool is_word(char c) noexcept {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
-// ---- where ----------------------------------------------------------------------------------------
+// ---- where
+// ----------------------------------------------------------------------------------------
 
 Result<const Project*> find_project(const State& state, const User& user,
                                     const CreateSession& request) {
@@ -81,9 +82,10 @@ Result<const ResourceGroup*> choose_group(const State& state, const Project& pro
                                           const AccessKey& key, const CreateSession& request) {
   const auto groups = accessible_groups(state, project, key);
   if (groups.empty()) {
-    return invalid(fmt::format("No resource group is open to domain \"{}\", project \"{}\" or this "
-                               "keypair",
-                               project.domain.view(), project.name));
+    return invalid(
+        fmt::format("No resource group is open to domain \"{}\", project \"{}\" or this "
+                    "keypair",
+                    project.domain.view(), project.name));
   }
   const auto allows = [&](const ResourceGroup& group) {
     const auto& types = group.allowed_session_types;
@@ -103,8 +105,9 @@ Result<const ResourceGroup*> choose_group(const State& state, const Project& pro
     return invalid(fmt::format("None of the resource groups {} takes {} sessions", names,
                                to_string(request.type)));
   }
-  return invalid(fmt::format("Resource group \"{}\" does not exist or is not open to you; there are: {}",
-                             request.resource_group->view(), names));
+  return invalid(
+      fmt::format("Resource group \"{}\" does not exist or is not open to you; there are: {}",
+                  request.resource_group->view(), names));
 }
 
 // Slots that some agent of the group offers.
@@ -121,7 +124,8 @@ std::set<std::string> served_slots(const State& state, const ResourceGroupName& 
   return served;
 }
 
-// ---- how much -------------------------------------------------------------------------------------
+// ---- how much
+// -------------------------------------------------------------------------------------
 
 Result<std::int64_t> shared_memory(const CreateSession& request, const Image& image) {
   const Json* wanted = request.resource_opts.find("shmem");
@@ -147,8 +151,9 @@ Result<SlotMap> kernel_slots(const State& state, const CreateSession& request, c
     if (slots.get(name).units == 0) slots.set(name, minimum.get(name));
   }
   if (slots.get("mem").units <= *shmem) {
-    return invalid(fmt::format("Shared memory ({}) must be smaller than the memory of the session ({})",
-                               format_binary_size(*shmem), format_binary_size(slots.get("mem").units)));
+    return invalid(
+        fmt::format("Shared memory ({}) must be smaller than the memory of the session ({})",
+                    format_binary_size(*shmem), format_binary_size(slots.get("mem").units)));
   }
   const auto served = served_slots(state, group.name);
   if (served.empty()) {
@@ -159,8 +164,10 @@ Result<SlotMap> kernel_slots(const State& state, const CreateSession& request, c
     return format_amount_humanized(state.slot_types().type_of(name), amount);
   };
   for (const auto& [name, amount] : slots) {
-    if (amount.units < 0) return invalid(fmt::format("Slot \"{}\": an amount cannot be negative", name));
-    if (amount.is_infinite()) return invalid(fmt::format("Slot \"{}\": ask for a finite amount", name));
+    if (amount.units < 0)
+      return invalid(fmt::format("Slot \"{}\": an amount cannot be negative", name));
+    if (amount.is_infinite())
+      return invalid(fmt::format("Slot \"{}\": ask for a finite amount", name));
     if (amount.units > 0 && !served.contains(name)) {
       return invalid(fmt::format("No agent of resource group \"{}\" offers slot \"{}\"",
                                  group.name.view(), name));
@@ -169,9 +176,10 @@ Result<SlotMap> kernel_slots(const State& state, const CreateSession& request, c
   for (const auto& [name, least] : minimum) {
     if (least.units == 0) continue;
     if (!served.contains(name)) {
-      return invalid(fmt::format("Image {} needs slot \"{}\", which no agent of resource group \"{}\" "
-                                 "offers",
-                                 image.canonical, name, group.name.view()));
+      return invalid(
+          fmt::format("Image {} needs slot \"{}\", which no agent of resource group \"{}\" "
+                      "offers",
+                      image.canonical, name, group.name.view()));
     }
     if (slots.get(name) < least) {
       return invalid(fmt::format("Slot \"{}\": {} is less than what image {} needs ({})", name,
@@ -192,8 +200,9 @@ Status check_policy(const State& state, const CreateSession& request, const Keyp
   if (policy.max_pending_session_resource_slots) {
     for (const auto& [name, cap] : *policy.max_pending_session_resource_slots) {
       if (usage.pending_slots.get(name) + total.get(name) <= cap) continue;
-      return over_quota(fmt::format("Your pending sessions cannot ask for more than {} of {} together",
-                                    format_amount_humanized(state.slot_types().type_of(name), cap), name));
+      return over_quota(
+          fmt::format("Your pending sessions cannot ask for more than {} of {} together",
+                      format_amount_humanized(state.slot_types().type_of(name), cap), name));
     }
   }
   if (policy.max_containers_per_session > 0 &&
@@ -207,7 +216,8 @@ Status check_policy(const State& state, const CreateSession& request, const Keyp
   return {};
 }
 
-// ---- what -----------------------------------------------------------------------------------------
+// ---- what
+// -----------------------------------------------------------------------------------------
 
 Status check_ports(const CreateSession& request) {
   std::set<std::int64_t> seen;
@@ -216,7 +226,8 @@ Status check_ports(const CreateSession& request) {
     if (port == 2000 || port == 2001 || port == 2200 || port == 7681) {
       return invalid(fmt::format("preopen_ports: port {} is reserved", port));
     }
-    if (!seen.insert(port).second) return invalid(fmt::format("preopen_ports: {} stands twice", port));
+    if (!seen.insert(port).second)
+      return invalid(fmt::format("preopen_ports: {} stands twice", port));
   }
   return {};
 }
@@ -230,7 +241,8 @@ Status check_image_ports(const CreateSession& request, const Image& image) {
     if (at == std::string_view::npos) continue;
     const auto end = at + needle.size();
     if (end == label.size() || label[end] == ',') {
-      return invalid(fmt::format("preopen_ports: {} is a service port of image {}", port, image.canonical));
+      return invalid(
+          fmt::format("preopen_ports: {} is a service port of image {}", port, image.canonical));
     }
   }
   return {};
@@ -238,9 +250,10 @@ Status check_image_ports(const CreateSession& request, const Image& image) {
 
 Status check_texts(const Context& ctx, const CreateSession& request) {
   if (!is_valid_session_name(request.name)) {
-    return invalid(fmt::format("session_name: \"{}\" must have 4 to 64 characters out of letters, digits "
-                               "and '_', inside also '.' and '-'",
-                               request.name));
+    return invalid(
+        fmt::format("session_name: \"{}\" must have 4 to 64 characters out of letters, digits "
+                    "and '_', inside also '.' and '-'",
+                    request.name));
   }
   if (!request.environ.is_object()) return invalid("environ: must be an object of texts");
   if (!request.resource_opts.is_object()) return invalid("resource_opts: must be an object");
@@ -257,8 +270,10 @@ Status check_texts(const Context& ctx, const CreateSession& request) {
   if (batch && request.startup_command.empty()) {
     return invalid("startup_command: a batch session needs one");
   }
-  if (!batch && request.starts_at.ns != 0) return invalid("starts_at: only batch sessions have one");
-  if (!batch && request.batch_timeout) return invalid("batch_timeout: only batch sessions have one");
+  if (!batch && request.starts_at.ns != 0)
+    return invalid("starts_at: only batch sessions have one");
+  if (!batch && request.batch_timeout)
+    return invalid("batch_timeout: only batch sessions have one");
   if (request.batch_timeout && request.batch_timeout->ns <= 0) {
     return invalid("batch_timeout: must be longer than 0");
   }
@@ -331,7 +346,8 @@ Kernel make_kernel(const Context& ctx, const Session& session, const SlotMap& sl
 }  // namespace
 
 bool is_valid_session_name(std::string_view name) noexcept {
-  if (name.size() < 4 || name.size() > 64 || !is_word(name.front()) || !is_word(name.back())) return false;
+  if (name.size() < 4 || name.size() > 64 || !is_word(name.front()) || !is_word(name.back()))
+    return false;
   return std::all_of(name.begin(), name.end(),
                      [](char c) { return is_word(c) || c == '.' || c == '-'; });
 }
@@ -358,13 +374,14 @@ const Image* find_image(const State& state, std::string_view name, std::string_v
 Result<SessionDraft> draft_session(Context& ctx, const Caller&, const CreateSession& request,
                                    const Keypair& owner) {
   const State& state = ctx.state();
-  for (const Status& status : {check_texts(ctx, request), check_ports(request),
-                               check_dependencies(state, request)}) {
+  for (const Status& status :
+       {check_texts(ctx, request), check_ports(request), check_dependencies(state, request)}) {
     if (!status) return std::unexpected(status.error());
   }
   const User* user = state.find<User>(owner.user);
   if (user == nullptr || user->status != UserStatus::Active) {
-    return fail(ErrorCode::PermissionDenied, "The owner of the keypair is not active", "generic-forbidden");
+    return fail(ErrorCode::PermissionDenied, "The owner of the keypair is not active",
+                "generic-forbidden");
   }
   const auto project = find_project(state, *user, request);
   if (!project) return std::unexpected(project.error());
@@ -394,7 +411,8 @@ Result<SessionDraft> draft_session(Context& ctx, const Caller&, const CreateSess
     draft.kernels.push_back(make_kernel(ctx, draft.session, *slots, rank));
   }
   if (const auto* policy = state.find<KeypairPolicy>(owner.resource_policy)) {
-    if (auto ok = check_policy(state, request, *policy, owner, draft.session.requested_slots); !ok) {
+    if (auto ok = check_policy(state, request, *policy, owner, draft.session.requested_slots);
+        !ok) {
       return std::unexpected(ok.error());
     }
   }

@@ -1,0 +1,148 @@
+// baictl: sessions from the command line, for people without Python.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+#include <iostream>
+
+#include "ctl/commands.hpp"
+#include "ctl/output.hpp"
+
+using namespace bai::ctl;
+
+namespace {
+
+// Opens the client of the stored profile and runs the command with it.
+int with_client(const std::function<int(Client&)>& command) {
+  auto profile = load_profile();
+  if (!profile) return report(profile.error());
+  auto client = Client::open(std::move(*profile));
+  if (!client) return report(client.error()), kUsage;
+  return command(*client);
+}
+
+void add_session_options(CLI::App& app, NewSession& session) {
+  app.add_option("-t,--name", session.name, "Name of the session (4-64 characters)");
+  app.add_option("-r,--resources", session.resources, "Amounts, e.g. -r cpu=2 -r mem=4g");
+  app.add_option("-e,--env", session.environ, "Environment, e.g. -e MODE=fast");
+  app.add_option("-g,--project", session.project, "Project")->capture_default_str();
+  app.add_option("--domain", session.domain, "Domain")->capture_default_str();
+  app.add_option("--resource-group", session.resource_group, "Resource group");
+  app.add_option("--priority", session.priority, "0 to 100, higher goes first")
+      ->capture_default_str();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Sessions on a bai_manager (or compatible) server"};
+  app.require_subcommand(1);
+  int status = kOk;
+  bool json = false;
+
+  Profile profile;
+  profile.endpoint = "http://127.0.0.1:8080";
+  auto* login_command = app.add_subcommand("login", "Check the keys and remember them");
+  login_command->add_option("--endpoint", profile.endpoint, "Where the server is")
+      ->capture_default_str();
+  login_command->add_option("--access-key", profile.access_key, "Access key")->required();
+  login_command->add_option("--secret-key", profile.secret_key,
+                            "Secret key; asked for when left out");
+  login_command->callback([&] {
+    if (profile.secret_key.empty()) {
+      std::cerr << "Secret key: ";
+      std::getline(std::cin, profile.secret_key);
+    }
+    status = login(profile);
+  });
+
+  RunOptions run_options;
+  auto* run_command = app.add_subcommand("run", "Run a program in a new session and remove it");
+  run_command->add_option("file", run_options.file, "Program text; - reads standard input");
+  run_command->add_option("-c,--code", run_options.code, "Program text itself");
+  run_command->add_option("-i,--image", run_options.session.image, "Image")->capture_default_str();
+  run_command->add_flag("--keep", run_options.keep, "Keep the session afterwards");
+  add_session_options(*run_command, run_options.session);
+  run_command->callback([&] {
+    if (run_options.file.empty() == run_options.code.empty()) {
+      std::fputs("error: give a file or -c CODE\n", stderr);
+      status = kUsage;
+      return;
+    }
+    status = with_client([&](Client& client) { return run(client, run_options); });
+  });
+
+  auto* session = app.add_subcommand("session", "Sessions")->require_subcommand(1);
+  NewSession create;
+  bool enqueue_only = false;
+  std::int64_t wait_s = 0;
+  auto* create_command =
+      session->add_subcommand("create", "Create a session and wait until it runs");
+  create_command->add_option("image", create.image, "Image")->capture_default_str();
+  create_command->add_option("--type", create.type, "interactive or batch")->capture_default_str();
+  create_command->add_option("--startup-command", create.startup_command,
+                             "What a batch session runs");
+  create_command->add_option("--timeout", create.batch_timeout,
+                             "Limit of a batch session, e.g. 30m");
+  create_command->add_option("--cluster-size", create.cluster_size, "Kernels")
+      ->capture_default_str();
+  create_command->add_flag("--multi-node", create.multi_node, "Kernels may be on several agents");
+  create_command->add_flag("--enqueue-only", enqueue_only, "Do not wait");
+  create_command->add_option("--max-wait", wait_s, "Seconds to wait; 0: until it runs");
+  create_command->add_flag("--json", json, "JSON output");
+  add_session_options(*create_command, create);
+  create_command->callback([&] {
+    status = with_client(
+        [&](Client& c) { return session_create(c, create, enqueue_only, wait_s, json); });
+  });
+
+  bool all = false;
+  auto* list_command = session->add_subcommand("ls", "List your sessions");
+  list_command->add_flag("-a,--all", all, "Also those that have ended");
+  list_command->add_flag("--json", json, "JSON output");
+  list_command->callback(
+      [&] { status = with_client([&](Client& c) { return session_list(c, all, json); }); });
+
+  std::string name, code;
+  const auto one = [&](const char* verb, const char* help, std::function<int(Client&)> command) {
+    auto* sub = session->add_subcommand(verb, help);
+    sub->add_option("session", name, "Name or id")->required();
+    sub->callback([&status, command] { status = with_client(command); });
+    return sub;
+  };
+  one("info", "Everything about a session", [&](Client& c) {
+    return session_info(c, name, json);
+  })->add_flag("--json", json, "JSON output");
+  one("why", "Why a session waits", [&](Client& c) {
+    return session_why(c, name, json);
+  })->add_flag("--json", json, "JSON output");
+  one("logs", "Console output", [&](Client& c) { return session_logs(c, name); });
+  one("exec", "Execute code in a running session",
+      [&](Client& c) { return session_exec(c, name, code); })
+      ->add_option("-c,--code", code, "Program text")
+      ->required();
+
+  std::vector<std::string> names;
+  bool forced = false, recursive = false;
+  auto* remove_command = session->add_subcommand("rm", "End sessions");
+  remove_command->add_option("sessions", names, "Names or ids")->required();
+  remove_command->add_flag("-f,--forced", forced, "At once, whatever its agent says");
+  remove_command->add_flag("-r,--recursive", recursive, "Also sessions that depend on it");
+  remove_command->add_flag("--json", json, "JSON output");
+  remove_command->callback([&] {
+    status =
+        with_client([&](Client& c) { return session_remove(c, names, forced, recursive, json); });
+  });
+
+  auto* agent = app.add_subcommand("agent", "Agents")->require_subcommand(1);
+  auto* agents_command = agent->add_subcommand("ls", "List the agents");
+  agents_command->add_flag("--json", json, "JSON output");
+  agents_command->callback(
+      [&] { status = with_client([&](Client& c) { return agent_list(c, json); }); });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kOk : kUsage;
+  }
+  return status;
+}

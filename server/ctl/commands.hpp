@@ -1,0 +1,53 @@
+// The commands behind the command line. Each answers an exit status (output.hpp).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ctl/client.hpp"
+
+namespace bai::ctl {
+
+struct NewSession {
+  std::string image = "local/python:3";
+  std::string name;                    // empty: one is made up
+  std::vector<std::string> resources;  // "cpu=1", "mem=2g"
+  std::vector<std::string> environ;    // "NAME=value"
+  std::string type = "interactive";
+  std::string startup_command;
+  std::string resource_group, project = "default", domain = "default";
+  std::string batch_timeout;
+  std::int64_t priority = 10;
+  std::int64_t cluster_size = 1;
+  bool multi_node = false;
+};
+
+int login(Profile profile);
+
+struct RunOptions {
+  NewSession session;
+  std::string code;  // -c
+  std::string file;  // or a file; "-": standard input
+  bool keep = false;
+};
+int run(Client& client, RunOptions options);
+
+int session_create(Client& client, NewSession session, bool enqueue_only, std::int64_t wait_s,
+                   bool json);
+int session_list(Client& client, bool all, bool json);
+int session_info(Client& client, const std::string& session, bool json);
+int session_logs(Client& client, const std::string& session);
+int session_exec(Client& client, const std::string& session, const std::string& code);
+int session_remove(Client& client, const std::vector<std::string>& sessions, bool forced,
+                   bool recursive, bool json);
+int session_why(Client& client, const std::string& session, bool json);
+int agent_list(Client& client, bool json);
+
+// Shared by run and exec: executes `code`, passing its output on as it comes and asking for input
+// when it wants some. The program's exit status, or an error.
+Result<int> execute(Client& client, const std::string& session, const std::string& code);
+// The body of a creation, or what is wrong with the options.
+Result<Json> creation_body(const NewSession& session);
+std::string made_up_name();
+
+}  // namespace bai::ctl
