@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# From an empty machine to a running session: installs what is missing, builds, starts a server with
+# its bundled agent, runs a program in a session, cleans up.
+#   QUICKSTART_KEEP=1   leaves the server running and says how to reach it
+#   QUICKSTART_PORT=N   listens there instead of on 8080 (agents' events: N+1000, agent: N+2000)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+port=${QUICKSTART_PORT:-8080}
+event_port=$((port + 1000))
+endpoint=http://127.0.0.1:$port
+data=build/quickstart
+bin=build/release/bin
+export BACKEND_ENDPOINT=$endpoint
+export BACKEND_ACCESS_KEY=AKIANABBDUSEREXAMPLE
+export BACKEND_SECRET_KEY=C8qnIo29EZvXkPK_MXcuAakYTy4NYrxwmCEyNPlf
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+show() { printf '$ %s\n' "$*"; "$@"; }
+
+say "1. Packages"
+bash tests/install_packages.sh examples/packages.txt
+echo "all there"
+
+say "2. Build (release; a few minutes the first time)"
+if [ ! -f build/release/CMakeCache.txt ]; then
+  cmake --preset release -DBAI_TESTS=OFF -DBAI_BENCHMARKS=OFF -DBAI_EXAMPLES=OFF >build-quickstart.log 2>&1 || {
+    cat build-quickstart.log; exit 1; }
+  rm -f build-quickstart.log
+fi
+cmake --build build/release --parallel "$(nproc)" --target bai-manager-server baictl
+
+say "3. A server with a fresh database and its bundled agent"
+if [ -f "$data/server.pid" ] && kill -0 "$(cat "$data/server.pid")" 2>/dev/null; then
+  echo "stopping the server that an earlier run left behind"
+  kill "$(cat "$data/server.pid")"
+  for _ in $(seq 100); do kill -0 "$(cat "$data/server.pid")" 2>/dev/null || break; sleep 0.1; done
+fi
+for taken in "$port" "$event_port"; do
+  if (exec 3<>"/dev/tcp/127.0.0.1/$taken") 2>/dev/null; then
+    echo "Port $taken is taken by another program. Stop it, or choose another: QUICKSTART_PORT=9080 $0" >&2
+    exit 1
+  fi
+done
+rm -rf "$data"
+mkdir -p "$data"
+"$bin/bai-manager-server" serve --data "$data" --listen "127.0.0.1:$port" --no-internal \
+  --event-listen "tcp://127.0.0.1:$event_port" --fixture examples/fixture.json --with-local-agent \
+  >"$data/server.log" 2>&1 &
+server=$!
+echo "$server" >"$data/server.pid"
+stop() {
+  [ -n "${server:-}" ] || return 0
+  kill "$server" 2>/dev/null && wait "$server" 2>/dev/null || true
+  server=""
+}
+trap stop EXIT
+for _ in $(seq 100); do
+  curl -fsS -o /dev/null "$endpoint/health/readyz" 2>/dev/null && break
+  kill -0 "$server" 2>/dev/null || { echo "The server did not start:" >&2; tail -n 20 "$data/server.log" >&2; exit 1; }
+  sleep 0.05
+done
+show curl -sS "$endpoint/"
+echo
+for _ in $(seq 100); do
+  "$bin/baictl" agent ls 2>/dev/null | grep -q ALIVE && break
+  sleep 0.05
+done
+show "$bin/baictl" agent ls
+
+say "4. A session"
+show "$bin/baictl" session create local/python:3 -t first-light -r cpu=1 -r mem=512m
+show "$bin/baictl" session ls
+
+say "5. A real program in it"
+program='import platform, math
+print("Hello from Python", platform.python_version(), "in process", __import__("os").getpid())
+print("The first primes:", [n for n in range(2, 40) if all(n % d for d in range(2, math.isqrt(n) + 1))])'
+printf '%s\n' "$program" | sed 's/^/    /'
+show "$bin/baictl" session exec first-light -c "$program"
+
+say "6. Removing it"
+show "$bin/baictl" session rm first-light
+for _ in $(seq 100); do
+  "$bin/baictl" session ls | grep -q first-light || break
+  sleep 0.05
+done
+show "$bin/baictl" session ls --all
+
+if [ "${QUICKSTART_KEEP:-0}" = 1 ]; then
+  trap - EXIT
+  disown "$server"
+  say "The server goes on (process $server; log: $data/server.log)"
+  cat <<END
+endpoint    $endpoint
+access key  $BACKEND_ACCESS_KEY
+secret key  $BACKEND_SECRET_KEY
+Try:
+  $bin/baictl login --endpoint $endpoint --access-key $BACKEND_ACCESS_KEY --secret-key $BACKEND_SECRET_KEY
+  $bin/baictl run -c 'print(6 * 7)'
+  kill $server
+END
+else
+  stop
+  say "Done."
+  cat <<END
+What to try next:
+  QUICKSTART_KEEP=1 bash examples/quickstart.sh    leaves the server running
+  bash tests/run.sh                                 builds and tests everything
+  README.md                                         embedding, configuration, where things are
+END
+fi
