@@ -104,6 +104,8 @@ void Repl::on_message(const Json& message) {
   } else if (event == "ready") {
     handlers_.on_ready();
   } else if (event == "finished") {
+    out_->finish();  // half a character will not be completed by the next run
+    err_->finish();
     handlers_.on_finished(message["exitCode"].as_int());
   } else if (event == "input") {
     input_number_ = message["n"].as_int();
@@ -126,7 +128,8 @@ void Repl::on_shell_status() {
   std::int64_t code = 1;
   std::from_chars(status_line_.data(), status_line_.data() + end, code);
   status_line_.clear();
-  drain();
+  out_->finish();
+  err_->finish();
   handlers_.on_finished(code);
 }
 

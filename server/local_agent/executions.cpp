@@ -96,7 +96,7 @@ Status Executions::start_repl() {
   };
   handlers.on_input = [this](bool password) {
     if (!active_ || !active_->query) return;
-    active_->waiting_input = true;
+    active_->waiting_input = active_->takes_input = true;
     active_->is_password = password;
     answer(*active_);
   };
@@ -241,12 +241,12 @@ void Executions::execute(const Json& request, CallReply reply) {
     }
     const RunPtr run = it->second;
     if (mode == "input") {
-      if (!run->waiting_input) {
+      if (!run->takes_input) {
         reply(std::unexpected(
             CallError{"ValueError", fmt::format("run \"{}\" does not wait for input", id)}));
         return;
       }
-      run->waiting_input = false;
+      run->waiting_input = run->takes_input = false;
       std::string text(request["code"].as_string());
       if (text.ends_with('\n')) text.pop_back();
       repl_->input(text);
@@ -352,7 +352,7 @@ void Executions::start_step() {
 void Executions::finish_active(std::int64_t exit_code) {
   const RunPtr run = std::move(active_);
   active_ = nullptr;
-  run->waiting_input = false;
+  run->waiting_input = run->takes_input = false;
   finished_.push_back(run->id);
   close_segment(*run, "finished", exit_code);
   std::erase_if(finished_, [this](const std::string& id) { return !runs_.contains(id); });
@@ -382,6 +382,9 @@ bool Executions::interrupt() {
   if (!active_) return false;
   if (active_->query) {
     repl_->interrupt();
+    // It ends now, most likely: who continues it waits for that. Code that ignores the interrupt
+    // can still be given its input.
+    active_->waiting_input = false;
   } else if (step_) {
     step_->interrupt();
   }
@@ -464,7 +467,7 @@ void Executions::abandon(const std::string& why, std::int64_t exit_code) {
   while (!queue_.empty()) {
     const RunPtr run = queue_.front();
     queue_.pop_front();
-    run->waiting_input = false;
+    run->waiting_input = run->takes_input = false;
     add_output(*run, Stream::Err, "[" + why + "]\n");
     close_segment(*run, "finished", exit_code);
   }

@@ -85,7 +85,7 @@ class Executions {
     bool query = true;
     std::deque<Step> steps;  // of a batch run
     std::deque<Segment> segments{1};
-    bool waiting_input = false, is_password = false;
+    bool waiting_input = false, takes_input = false, is_password = false;
     std::optional<Waiter> waiter;
   };
   using RunPtr = std::shared_ptr<Run>;

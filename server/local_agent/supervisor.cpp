@@ -249,8 +249,9 @@ void Supervisor::on_batch_timeout() {
   if (!batch_) return;
   const int number = batch_timed_out_ ? SIGKILL : SIGTERM;
   batch_timed_out_ = true;
-  for (const pid_t pid : descendants_of(batch_->pid())) ::kill(pid, number);
-  batch_->signal(number);
+  const auto descendants = descendants_of(batch_->pid());
+  batch_->signal(number);  // the shell first, which would report the others
+  for (const pid_t pid : descendants) ::kill(pid, number);
   batch_timer_ =
       loop_.run_after(EventLoop::Millis(config_.term_grace_ms), [this] { on_batch_timeout(); });
 }
