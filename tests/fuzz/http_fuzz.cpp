@@ -15,10 +15,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::abort();
   }
 #ifdef BAI_FUZZ_CANARY
-  // Planted: the fuzzer must get through the request line and a chunked body to find it.
+  // Planted: no seed is a complete chunked request without data, but some are near to one.
   const auto outcome = bai::http::fuzz::run_parser(bytes, {}, [&] { return size; });
   for (const auto& request : outcome.requests) {
-    if (request.headers.has("Transfer-Encoding") && request.body.size() == 3) std::abort();
+    if (request.headers.has("Transfer-Encoding") && request.body.empty()) std::abort();
   }
 #endif
   return 0;
