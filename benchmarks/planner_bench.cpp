@@ -1,0 +1,203 @@
+// How fast the planner decides: the agent and request mix that the design was measured with (60 %
+// plain agents 64c/256g, 30 % 128c/1t/8 devices, 10 % 96c/512g/4 devices; 30 % of requests want
+// devices; 85 % of the cores granted before).
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "model/changeset.hpp"
+#include "sched/mirror.hpp"
+#include "sched/planner.hpp"
+
+namespace {
+
+using namespace bai;
+
+constexpr std::int64_t kGiB = std::int64_t{1} << 30;
+constexpr Timestamp kNow{1'000'000'000'000'000};
+
+template <class Id>
+Id numbered(std::uint64_t number) {
+  Id id;
+  for (std::size_t i = 0; i < 8; ++i)
+    id.bytes[15 - i] = static_cast<std::uint8_t>(number >> (8 * i));
+  return id;
+}
+
+struct Request {
+  std::int64_t cores, gib, devices;
+  SlotMap slots() const {
+    SlotMap map{{"cpu", Amount{cores * 1000}}, {"mem", Amount{gib * kGiB}}};
+    if (devices > 0) map.set("cuda.device", Amount{devices * 1000});
+    return map;
+  }
+};
+
+// Rows of a cluster, made without a State: only the feed matters here.
+class Cluster {
+ public:
+  Cluster(std::int64_t agents, const char* selector, QueueDiscipline discipline) {
+    ResourceGroup group;
+    group.name = ResourceGroupName("default");
+    group.selector = selector;
+    group.queue_discipline = discipline;
+    add(group);
+    for (std::int64_t i = 0; i < agents; ++i) add_agent(i);
+  }
+
+  void grant(double share) {
+    for (std::size_t i = 0; i < agents_.size(); ++i) {
+      const Agent& agent = *agents_[i];
+      Kernel row;
+      row.id = numbered<KernelId>(++last_id_);
+      row.agent = agent.id;
+      row.status = KernelStatus::Running;
+      for (const auto& [slot, amount] : agent.available_slots) {
+        const double spread = share + (static_cast<double>(random_() % 1000) - 500.0) / 3500.0;
+        const std::int64_t units =
+            static_cast<std::int64_t>(static_cast<double>(amount.units) * std::min(1.0, spread));
+        row.occupied_slots.set(slot, Amount{slot == "mem" ? units : units / 1000 * 1000});
+      }
+      add(row);
+    }
+  }
+
+  Request request() {
+    const bool devices = random_() % 10 < 3;
+    return {std::int64_t{1} << (random_() % 4),
+            4 * (std::int64_t{1} + static_cast<std::int64_t>(random_() % 8)),
+            devices ? std::int64_t{1} << (random_() % 3) : 0};
+  }
+
+  void add_session(const Request& request, std::uint64_t user) {
+    Session row;
+    row.id = numbered<SessionId>(++last_id_);
+    row.resource_group = ResourceGroupName("default");
+    row.created_at = Timestamp{static_cast<std::int64_t>(last_id_)};
+    row.user = numbered<UserId>(user);
+    Kernel kernel;
+    kernel.id = numbered<KernelId>(++last_id_);
+    kernel.session = row.id;
+    kernel.architecture = "x86_64";
+    kernel.requested_slots = request.slots();
+    add(row);
+    add(kernel);
+  }
+
+  std::vector<Change> changes;
+
+ private:
+  template <class E>
+  void add(E row) {
+    changes.push_back(
+        {EntityTraits<E>::kind, nullptr, std::make_shared<const E>(std::move(row)), false});
+  }
+  void add_agent(std::int64_t i) {
+    Agent row;
+    row.id = AgentId(fmt::format("agent-{:06}", i));
+    row.resource_group = ResourceGroupName("default");
+    row.architecture = "x86_64";
+    const std::int64_t kind = i % 10;
+    const Request size = kind < 6   ? Request{64, 256, 0}
+                         : kind < 9 ? Request{128, 1024, 8}
+                                    : Request{96, 512, 4};
+    row.available_slots = size.slots();
+    auto shared = std::make_shared<const Agent>(std::move(row));
+    agents_.push_back(shared);
+    changes.push_back({EntityKind::Agent, nullptr, shared, false});
+  }
+
+  std::mt19937_64 random_{42};
+  std::vector<std::shared_ptr<const Agent>> agents_;
+  std::uint64_t last_id_ = 0;
+};
+
+std::shared_ptr<const PolicyRegistry> policies() {
+  auto registry = std::make_shared<PolicyRegistry>();
+  if (!add_builtin_policies(*registry)) std::abort();
+  return registry;
+}
+
+// A pass that places 1,000 single-kernel sessions.
+void place(benchmark::State& state, const char* selector) {
+  Cluster cluster(state.range(0), selector, QueueDiscipline::SkipAhead);
+  cluster.grant(0.85);
+  for (int i = 0; i < 1500; ++i) cluster.add_session(cluster.request(), 1);
+  Planner planner(policies(), {});
+  planner.feed({1}, cluster.changes);
+  std::size_t placements = 0;
+  for (auto _ : state) placements += planner.plan(kNow, 1).placements.size();
+  state.counters["placements/s"] =
+      benchmark::Counter(static_cast<double>(placements), benchmark::Counter::kIsRate);
+}
+
+// A pass that finds no room for anyone: at most `kinds` different requests.
+void all_full(benchmark::State& state) {
+  constexpr std::size_t kKinds = 1000;
+  Cluster cluster(10'000, "dispersed", QueueDiscipline::SkipAhead);
+  for (std::int64_t i = 0; i < state.range(0); ++i) {
+    const auto kind = static_cast<std::int64_t>(static_cast<std::size_t>(i) % kKinds);
+    cluster.add_session({1000 + kind, 1, 0}, 1);
+  }
+  PlanLimits limits;
+  limits.steps_max = ~std::uint64_t{0};
+  Planner planner(policies(), limits);
+  planner.feed({1}, cluster.changes);
+  planner.plan(kNow, 1);  // tells everyone; from now on nothing differs
+  for (auto _ : state) benchmark::DoNotOptimize(planner.plan(kNow, 1));
+}
+
+// A pass whose head waits, with a long queue behind it.
+void blocked_head(benchmark::State& state) {
+  Cluster cluster(10'000, "dispersed", QueueDiscipline::HeadOfLine);
+  for (std::int64_t i = 0; i < state.range(0); ++i) cluster.add_session({1000, 1, 0}, 1);
+  Planner planner(policies(), {});
+  planner.feed({1}, cluster.changes);
+  planner.plan(kNow, 1);
+  for (auto _ : state) benchmark::DoNotOptimize(planner.plan(kNow, 1));
+}
+
+// Feeding one session's way into the queue and out again.
+void feed_session(benchmark::State& state) {
+  Cluster cluster(1000, "dispersed", QueueDiscipline::SkipAhead);
+  Planner planner(policies(), {});
+  planner.feed({1}, cluster.changes);
+  cluster.changes.clear();
+  cluster.add_session({1, 1, 0}, 1);
+  std::vector<Change> out;
+  for (const Change& change : cluster.changes) {
+    out.push_back({change.entity, change.after, nullptr, false});
+  }
+  std::uint64_t version = 1;
+  for (auto _ : state) {
+    planner.feed({++version}, cluster.changes);
+    planner.feed({++version}, out);
+  }
+}
+
+BENCHMARK_CAPTURE(place, concentrated, "concentrated")
+    ->Arg(1'000)
+    ->Arg(10'000)
+    ->Arg(100'000)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(place, dispersed, "dispersed")
+    ->Arg(1'000)
+    ->Arg(10'000)
+    ->Arg(100'000)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(place, roundrobin, "roundrobin")
+    ->Arg(1'000)
+    ->Arg(10'000)
+    ->Arg(100'000)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK(all_full)->Arg(1'000)->Arg(10'000)->Arg(100'000)->Unit(benchmark::kMillisecond);
+BENCHMARK(blocked_head)->Arg(1'000)->Arg(100'000)->Unit(benchmark::kMillisecond);
+BENCHMARK(feed_session);
+
+}  // namespace
+
+BENCHMARK_MAIN();
