@@ -80,11 +80,10 @@ std::string_view to_string(HashAlgorithm algorithm) noexcept { return names_of(a
 
 std::string Digest::hex() const {
   static constexpr std::string_view kHex = "0123456789abcdef";
-  std::string out;
-  out.reserve(size_ * 2);
-  for (const std::uint8_t byte : bytes()) {
-    out += kHex[byte >> 4];
-    out += kHex[byte & 15];
+  std::string out(size_ * 2, '\0');
+  for (std::size_t i = 0; i < size_; ++i) {
+    out[2 * i] = kHex[bytes_[i] >> 4];
+    out[2 * i + 1] = kHex[bytes_[i] & 15];
   }
   return out;
 }

@@ -564,7 +564,12 @@ void Connection::on_drained() {
     core->set_in_flight(0);
   }
   if (phase_ == Phase::Closing) return shut_down();
-  if (phase_ == Phase::Reading && !processing_ && !pending_in_.empty()) resume();
+  if (phase_ != Phase::Reading || processing_) return;
+  if (pending_in_.empty()) {
+    wait_read();  // it may have been put off while the queue was too long
+  } else {
+    resume();
+  }
 }
 
 // Everything is written: ends our side, then waits a little for the peer to end its own. Closing

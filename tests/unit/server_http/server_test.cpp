@@ -127,6 +127,20 @@ TEST_CASE("a pipelining client that does not read is not served without end") {
   }
 }
 
+TEST_CASE("a response larger than the socket's buffers does not end the conversation") {
+  TestServer server;
+  Client client(server.port());
+  for (int i = 0; i < 2; ++i) {
+    REQUIRE(client.send("GET /huge HTTP/1.1\r\nHost: h\r\n\r\n"));
+    std::this_thread::sleep_for(Millis(100));
+    const auto huge = client.read_reply();
+    REQUIRE(huge);
+    CHECK(huge->body.size() == 32 * 1024 * 1024);
+  }
+  REQUIRE(client.send(kGet));
+  CHECK(client.read_reply());
+}
+
 TEST_CASE("keep-alive follows the version and the Connection header") {
   TestServer server;
   struct Case {

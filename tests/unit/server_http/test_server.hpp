@@ -86,6 +86,9 @@ class TestServer {
     if (path == "/nothing") return responder.respond(Response::empty());
     if (path == "/big")
       return responder.respond(Response::text(200, std::string(1024 * 1024, 'x')));
+    if (path == "/huge") {
+      return responder.respond(Response::text(200, std::string(32 * 1024 * 1024, 'x')));
+    }
     if (path == "/says-close") {
       return responder.respond({200, {{"Connection", "close"}}, "bye"});
     }
