@@ -38,6 +38,12 @@ BAI_KEY_OF(History, id)
 BAI_KEY_OF(KernelLog, kernel)
 #undef BAI_KEY_OF
 
+#define BAI_TABLE(E) template class Table<E>;
+BAI_ENTITIES(BAI_TABLE)
+#undef BAI_TABLE
+
+State::~State() = default;
+
 State::State() : slot_types_(std::make_shared<SlotTypes>()) {
   for_each_table(tables_, [this](AnyTable& table) { by_kind_.push_back(&table); });
 }

@@ -26,9 +26,18 @@ inline constexpr std::size_t kKernelBySession = 0, kKernelByAgent = 1;
 inline constexpr std::size_t kOperationByStatus = 0;
 }  // namespace index
 
+// Instantiated once, in state.cpp: these classes are large and everybody includes them.
+#define BAI_EXTERN_TABLE(E)                                \
+  template <>                                              \
+  const KeyOf<E>& Table<E>::key_of(const E& row);          \
+  extern template class Table<E>;
+BAI_ENTITIES(BAI_EXTERN_TABLE)
+#undef BAI_EXTERN_TABLE
+
 class State {
  public:
   State();
+  ~State();
 
   State freeze();
   void restore(const State& frozen);
