@@ -175,7 +175,7 @@ class SimulatedCluster : public AgentGateway {
   std::vector<SimKernelRecord> all_records() const;             // the same of each kernel, by id
   std::map<KernelId, std::vector<AgentId>> where_live() const;  // kernels that exist
   // How often the manager asked for a batch command to be begun, whatever became of the request.
-  std::uint32_t triggers_sent(const SessionId& id) const;
+  std::uint32_t triggers_sent(const KernelId& id) const;
 
  private:
   struct Impl;

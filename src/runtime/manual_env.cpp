@@ -60,6 +60,8 @@ struct ManualEnv::Impl final : Clock, Entropy, LogSink {
       return impl->add_timer(lane, impl->time + std::max(delay, Duration{}), std::move(task));
     }
     void cancel(TimerId id) override { impl->cancel_timer(id); }
+    // All lanes: what this one waits for may have to be done by another.
+    bool drive() override { return impl->step(); }
   };
 
   Impl(std::uint64_t seed, bool shuffle_lanes)

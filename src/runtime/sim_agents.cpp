@@ -52,7 +52,7 @@ struct SimulatedCluster::Impl : std::enable_shared_from_this<SimulatedCluster::I
   void request(const AgentEndpoint& endpoint, AgentRequest body, Duration timeout,
                AgentReplyHandler reply) {
     const std::uint64_t id = next_request++;
-    if (const auto* trigger = std::get_if<TriggerBatch>(&body)) ++triggers[trigger->session];
+    if (const auto* trigger = std::get_if<TriggerBatch>(&body)) ++triggers[trigger->kernel];
     OpenRequest& open_request = open[id];
     open_request.agent = endpoint.id;
     open_request.reply = std::move(reply);
@@ -171,7 +171,7 @@ struct SimulatedCluster::Impl : std::enable_shared_from_this<SimulatedCluster::I
   std::map<std::uint64_t, OpenRequest> open;
   std::map<std::uint64_t, WaitingEvent> waiting;
   std::uint64_t next_request = 1, next_event = 1;
-  std::map<SessionId, std::uint32_t> triggers;
+  std::map<KernelId, std::uint32_t> triggers;
 };
 
 SimulatedCluster::SimulatedCluster(Clock& clock, Executor& executor, std::uint64_t seed)
@@ -312,7 +312,7 @@ std::map<KernelId, std::vector<AgentId>> SimulatedCluster::where_live() const {
   return where;
 }
 
-std::uint32_t SimulatedCluster::triggers_sent(const SessionId& id) const {
+std::uint32_t SimulatedCluster::triggers_sent(const KernelId& id) const {
   const auto found = impl_->triggers.find(id);
   return found == impl_->triggers.end() ? 0 : found->second;
 }

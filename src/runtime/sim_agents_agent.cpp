@@ -67,8 +67,12 @@ void SimAgent::Impl::beat() {
     const SlotType type = spec.slot_types.type_of(name);
     info.slots.emplace_back(name, format_amount(type, amount));
     info.slot_types.emplace_back(name, std::string(to_string(type)));
-    const auto device = std::string(split_slot_name(name).device);
-    info.compute_plugins.set(device, Json::object({{"version", spec.version}}));
+    const SlotName parts = split_slot_name(name);
+    Json plugin = Json::object({{"version", spec.version}});
+    if (parts.is_accelerator() && !spec.accelerator_model.empty()) {
+      plugin.set("model_name", spec.accelerator_model);
+    }
+    info.compute_plugins.set(std::string(parts.device), std::move(plugin));
   }
   emit(AgentHeartbeat{std::move(info)});
   after(behaviour.heartbeat_interval, [this] { beat(); });

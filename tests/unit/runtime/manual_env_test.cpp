@@ -221,3 +221,17 @@ TEST_CASE("manual env: log lines are kept") {
   REQUIRE(world.log_lines().size() == 1);
   CHECK(world.log_lines()[0] == "warn core: something is odd");
 }
+
+TEST_CASE("manual env: driving one executor runs what is due on all of them") {
+  ManualEnv world;
+  Env env = world.env();
+  std::string order;
+  env.loop.post([&] {
+    order += "a";
+    env.storage.post([&] { order += "b"; });
+  });
+  env.loop.run_after(seconds(1), [&] { order += "later"; });
+  while (env.loop.drive()) {
+  }
+  CHECK(order == "ab");
+}

@@ -213,7 +213,7 @@ TEST_CASE("simulated agent: a batch runs once, for as long as its command says")
   const auto record = w.cluster.totals_of(kernel_id(1));
   CHECK(record.batches == 1);
   CHECK(record.batches_refused == 2);
-  CHECK(w.cluster.triggers_sent(session_id(1)) == 3);
+  CHECK(w.cluster.triggers_sent(kernel_id(1)) == 3);
 
   w.create("a1", 2);
   w.ask("a1", TriggerBatch{session_id(2), kernel_id(2), "sleep 20", seconds(5)});
