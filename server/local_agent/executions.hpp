@@ -21,6 +21,8 @@ namespace bai::server::local {
 
 inline constexpr std::size_t kMaxQueuedRuns = 64;    // more: ResourceError
 inline constexpr std::size_t kMaxFinishedRuns = 16;  // nobody has collected; more: oldest dropped
+// One answer must fit a message, and a byte may need six in JSON.
+inline constexpr std::int64_t kMaxConsoleBytes = static_cast<std::int64_t>(kMaxFrameBytes / 7);
 inline constexpr EventLoop::Millis kCompletionTimeout{2000};
 
 // An answer to the agent: a value, or an exception class and its text.

@@ -32,9 +32,10 @@ void FrameStream::fail() {
   if (on_close) on_close();
 }
 
-void FrameStream::send(const Json& message) {
-  if (!fd_) return;
+bool FrameStream::send(const Json& message) {
+  if (!fd_) return true;
   const std::string text = message.dump();
+  if (text.size() > kMaxFrameBytes) return false;
   const auto length = static_cast<std::uint32_t>(text.size());
   const bool idle = out_.empty();
   for (int shift = 24; shift >= 0; shift -= 8)
@@ -45,9 +46,10 @@ void FrameStream::send(const Json& message) {
     loop_.post([this, alive = alive_] {
       if (*alive) fail();
     });
-    return;
+  } else if (idle) {
+    write_some();
   }
-  if (idle) write_some();
+  return true;
 }
 
 void FrameStream::write_some() {

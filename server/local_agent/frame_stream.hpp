@@ -26,7 +26,8 @@ class FrameStream {
   FrameStream(const FrameStream&) = delete;
   FrameStream& operator=(const FrameStream&) = delete;
 
-  void send(const Json& message);
+  // False: longer than kMaxFrameBytes, not sent. Nothing happens on a closed stream.
+  bool send(const Json& message);
   void read_available();  // handles what has arrived without waiting for the loop
   // Blocks until everything is sent, at most `timeout`; for a process about to exit.
   void flush(EventLoop::Millis timeout);

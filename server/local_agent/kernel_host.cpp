@@ -18,8 +18,6 @@
 namespace bai::server::local {
 namespace {
 
-constexpr EventLoop::Millis kDestroySlack{
-    10'000};  // beyond the grace, until the supervisor is shot
 constexpr std::int64_t kKilledExitCode = 137;
 
 // What the reference agent accepts.
@@ -240,7 +238,8 @@ void KernelHost::start_kernel(const SessionId& session, const KernelSpec& spec, 
   kernels_[spec.id] = kernel;
   emit_(KernelPreparing{spec.id, session});
   std::error_code error;
-  if (ended_.erase(spec.id) > 0) std::filesystem::remove_all(kernel->dir, error);
+  ended_.erase(spec.id);  // an earlier attempt
+  std::filesystem::remove_all(kernel->dir, error);
   if (::mkdir(kernel->dir.c_str(), 0700) != 0 ||
       ::mkdir((kernel->dir + "/work").c_str(), 0700) != 0)
     kernel->failure = fmt::format("cannot create {}: {}", kernel->dir, std::strerror(errno));
@@ -405,8 +404,8 @@ void KernelHost::begin_destroy(const KernelPtr& kernel, const std::string& reaso
   kernel->destroy_reason = reason;
   loop_.cancel(kernel->timer);
   kernel->link->call(Json::object({{"op", "destroy"}, {"reason", reason}}), [](auto) {});
-  kernel->timer =
-      loop_.run_after(options_.term_grace + kDestroySlack, [kernel] { kernel->link->kill(); });
+  kernel->timer = loop_.run_after(options_.term_grace + options_.hung_timeout,
+                                  [kernel] { kernel->link->kill(); });
 }
 
 void KernelHost::sync(const SyncKernelRegistry& request, CallReply reply) {

@@ -35,7 +35,8 @@ struct KernelHostOptions {
   std::int64_t max_console_bytes = 4 << 20;
   EventLoop::Millis term_grace{2000};
   EventLoop::Millis start_timeout{15'000};
-  std::size_t keep_ended_count = 100;  // work directories of ended kernels
+  EventLoop::Millis hung_timeout{10'000};  // beyond the grace; then the supervisor is killed
+  std::size_t keep_ended_count = 100;      // work directories of ended kernels
   EventLoop::Millis keep_ended_for{3'600'000};
 };
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -68,8 +69,14 @@ std::int64_t KernelLink::call(Json request, CallReply reply) {
     return id;
   }
   request.set("id", id);
-  calls_.emplace(id, std::move(reply));
-  stream_->send(request);
+  const auto it = calls_.emplace(id, std::move(reply)).first;
+  if (!stream_->send(request)) {
+    CallReply refused = std::move(it->second);
+    calls_.erase(it);
+    refused(std::unexpected(CallError{
+        "ValueError", fmt::format("a request may have {} bytes as JSON text; this one has more",
+                                  kMaxFrameBytes)}));
+  }
   return id;
 }
 
@@ -83,11 +90,17 @@ void KernelLink::kill() {
 }
 
 void KernelLink::reap() {
-  siginfo_t info{};
-  // Blocks no longer than the exit takes whose first step has closed the socket.
-  while (process_ && ::waitid(P_PIDFD, static_cast<id_t>(process_.get()), &info, WEXITED) != 0 &&
-         errno == EINTR) {
+  if (!process_) return;
+  // Its socket closes as the first step of its exit. One that only closed the socket has stopped
+  // obeying.
+  constexpr int kExitMs = 1000;
+  pollfd poll_entry{process_.get(), POLLIN, 0};
+  if (::poll(&poll_entry, 1, kExitMs) == 0) {
+    kill();
+    ::poll(&poll_entry, 1, kExitMs);
   }
+  siginfo_t info{};
+  ::waitid(P_PIDFD, static_cast<id_t>(process_.get()), &info, WEXITED | WNOHANG);
 }
 
 void KernelLink::on_message(const Json& message) {

@@ -131,6 +131,9 @@ Status LocalAgent::Impl::check_options() {
                 "the local agent needs a work root: a directory for its kernels");
   if (options_.heartbeat_interval.ms() < 1)
     return fail(ErrorCode::InvalidArgument, "the heartbeat interval must be positive");
+  if (options_.max_console_bytes < 1 || options_.max_console_bytes > kMaxConsoleBytes)
+    return fail(ErrorCode::InvalidArgument,
+                fmt::format("max_console_bytes must be from 1 to {}", kMaxConsoleBytes));
   if (options_.slots.empty()) options_.slots = host_slots();
   const SlotTypes types;
   for (const auto& [name, text] : options_.slots) {
@@ -167,6 +170,7 @@ KernelHostOptions LocalAgent::Impl::host_options() const {
   host.max_console_bytes = options_.max_console_bytes;
   host.term_grace = EventLoop::Millis(options_.term_grace.ms());
   host.start_timeout = EventLoop::Millis(options_.start_timeout.ms());
+  host.hung_timeout = EventLoop::Millis(options_.hung_timeout.ms());
   host.keep_ended_count = options_.keep_ended_count;
   host.keep_ended_for = EventLoop::Millis(options_.keep_ended_for.ms());
   return host;

@@ -42,15 +42,16 @@ struct LocalAgentOptions {
   std::int64_t max_console_bytes = 4 << 20;  // of one run's output that nobody has collected
   Duration term_grace = seconds(2);          // between SIGTERM and SIGKILL
   Duration start_timeout = seconds(15);      // of a kernel's supervisor
-  std::size_t keep_ended_count = 100;        // directories of ended kernels, and for how long
+  Duration hung_timeout = seconds(10);  // a destroy beyond the grace; then the supervisor is killed
+  std::size_t keep_ended_count = 100;   // directories of ended kernels, and for how long
   Duration keep_ended_for = seconds(3600);
   CurveKeyPair keys;  // set: CURVE, and only this manager is admitted
   std::string manager_public_key;
   LogSink* log = nullptr;  // outlives the agent
 };
 
-// Thread-safe. Kernels survive it, however it ends: the next agent on the same work_root finds
-// them.
+// One thread calls it. Kernels survive it, however it ends: the next agent on the same work_root
+// finds them.
 class LocalAgent {
  public:
   explicit LocalAgent(LocalAgentOptions options);

@@ -220,6 +220,25 @@ TEST_CASE("the limits of runs") {
     REQUIRE(!reply);
     CHECK(reply.error().kind == "ResourceError");
   }
+  SUBCASE("requests") {
+    const auto reply = rig.call(Execute{session_id(1),
+                                        kernel_id(1),
+                                        "big",
+                                        "query",
+                                        std::string(33 << 20, '#'),
+                                        Json::object(),
+                                        {}});
+    REQUIRE(!reply);
+    CHECK(reply.error().kind == "ValueError");
+    CHECK(rig.query(1, "print('alive')").out == "alive\n");
+  }
+  SUBCASE("finished runs that nobody collects") {
+    for (int i = 0; i < 20; ++i) rig.step(1, "query", fmt::format("f{}", i), "1", milliseconds(0));
+    CHECK(rig.query(1, "print('after')").out == "after\n");
+    CHECK(
+        !rig.call(Execute{session_id(1), kernel_id(1), "f0", "continue", "", Json::object(), {}}));
+    CHECK(rig.step(1, "continue", "f19", "")["status"].as_string() == "finished");
+  }
   SUBCASE("memory of a process") {
     const auto run = rig.query(1, "x = bytearray(1 << 29)");
     CHECK(run.err.find("MemoryError") != std::string::npos);

@@ -205,6 +205,21 @@ TEST_CASE("a killed supervisor is noticed and its processes are ended") {
   CHECK(rig.call(CheckRunning{kernel_id(1)})->value == Json(false));
 }
 
+TEST_CASE("a supervisor that hangs does not stop a destroy") {
+  Rig rig;
+  rig.options.term_grace = milliseconds(100);
+  rig.options.hung_timeout = milliseconds(300);
+  REQUIRE(rig.start_agent());
+  rig.must_create(1);
+  rig.query(1, "import subprocess; p = subprocess.Popen(['sleep', '1000'])");
+  ::kill(supervisor_of(rig, 1), SIGSTOP);
+  REQUIRE(rig.destroy(1));
+  const auto ended = rig.event_of<KernelTerminated>();
+  REQUIRE(ended);
+  CHECK(ended->reason == "user-requested");
+  CHECK(processes_of(rig.dir(1)).empty());
+}
+
 TEST_CASE("a new agent finds the kernels of the old one") {
   Rig rig;
   REQUIRE(rig.start_agent());
@@ -279,6 +294,9 @@ TEST_CASE("options that make no sense are refused") {
   CHECK(refused(options).find("cpu") != std::string::npos);
   options.slots = {{"cpu", "4"}};
   CHECK(refused(options).find("mem") != std::string::npos);
+  options = rig.options;
+  options.max_console_bytes = 64 << 20;
+  CHECK(refused(options).find("max_console_bytes") != std::string::npos);
   options = rig.options;
   options.work_root = "/proc/no/such/place";
   CHECK(refused(options).find("work root") != std::string::npos);
