@@ -184,19 +184,19 @@ void EventListener::Impl::take_done() {
   if (done.empty()) return;
   for (const auto& [key, durable] : done) {
     open_.erase(key);
+    in_flight_ = open_.size();
     if (durable)
       ack(key);
     else
       ++refused_;
   }
-  in_flight_ = open_.size();
   more_ = true;  // there may be room for what was left unread, and sending hides its signals
 }
 
 void EventListener::Impl::ack(const EventKey& key) {
   const SeqBytes seq = encode_seq(key.second);
-  router_.send({key.first, as_bytes(kAckFrame), seq});
   ++acked_;
+  router_.send({key.first, as_bytes(kAckFrame), seq});
 }
 
 EventListener::EventListener(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

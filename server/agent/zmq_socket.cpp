@@ -203,3 +203,13 @@ void raise_open_file_limit() noexcept {
 }
 
 }  // namespace bai::server
+
+// libzmq and libsodium are not instrumented: their lock-free pipes look like races to
+// ThreadSanitizer. What crosses them is copied on our side, so their inside can be left out without
+// hiding a race of ours.
+#ifdef __SANITIZE_THREAD__
+extern "C" const char* __tsan_default_suppressions();
+extern "C" const char* __tsan_default_suppressions() {
+  return "called_from_lib:libzmq.so\ncalled_from_lib:libsodium.so\nmutex:libzmq.so\n";
+}
+#endif
