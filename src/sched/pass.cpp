@@ -33,7 +33,10 @@ void GroupPass::walk() {
   while (const auto at = ordering->next()) {
     draw(*at);
     if (end_ == End::Blocked) {
-      if (position_ >= limits_.positions_max) break;
+      if (position_ >= limits_.positions_max) {
+        undraw(*at);
+        break;
+      }
       ++position_;
       tell(*at, "behind-head",
            fmt::format("Not attempted: the queue of resource group {} is held up by a session "
@@ -45,8 +48,7 @@ void GroupPass::walk() {
     if (placements_left_ == 0) end_ = End::PlacementsFull;
     if (steps_ >= limits_.steps_max) end_ = End::StepsFull;
     if (end_ != End::Drawn) {
-      stamps_[*at] = 0;
-      walked_.pop_back();
+      undraw(*at);
       break;
     }
     ++steps_;
@@ -67,8 +69,12 @@ void GroupPass::draw(PendingIndex at) {
         fmt::format("its sequencer drew session {} twice", to_string(view_.session(at).id)));
   }
   stamps_[at] = stamp_;
-  ++drawn_;
   walked_.push_back({at, source_.mirror.waiting(at).generation});
+}
+
+void GroupPass::undraw(PendingIndex at) {
+  stamps_[at] = 0;
+  walked_.pop_back();
 }
 
 bool GroupPass::attempt(PendingIndex at) {

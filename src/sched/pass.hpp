@@ -58,6 +58,7 @@ class GroupPass {
 
   void walk();
   void draw(PendingIndex at);
+  void undraw(PendingIndex at);  // the last one drawn
   bool attempt(PendingIndex at);
   bool refused(PendingIndex at, const Waiting& waiting);
   bool place(PendingIndex at, const Waiting& waiting);
@@ -85,7 +86,7 @@ class GroupPass {
   std::vector<Arrival> walked_;
   std::unordered_map<std::uint32_t, std::shared_ptr<Failure>> failures_;  // by request
   std::vector<AgentIndex> buffer_;
-  std::uint64_t steps_ = 0, picks_ = 0, position_ = 0, drawn_ = 0;
+  std::uint64_t steps_ = 0, picks_ = 0, position_ = 0;
   End end_ = End::Drawn;
 };
 

@@ -200,7 +200,9 @@ class NaivePlanner {
   std::size_t choose(const Need& need, const std::vector<std::size_t>& candidates) {
     if (selector_ == "roundrobin") return candidates[picks_++ % candidates.size()];
     std::vector<std::string> order;
-    for (const std::string& slot : group_.selector_priority) {
+    const std::vector<std::string> standard = {"cuda", "rocm", "tpu", "cpu", "mem"};
+    for (const std::string& slot :
+         group_.selector_priority.empty() ? standard : group_.selector_priority) {
       if (need.slots.contains(slot)) order.push_back(slot);
     }
     for (const auto& [slot, amount] : need.slots) {
@@ -264,7 +266,7 @@ TEST_CASE("every plan is what the definitions say, and grants no more than is fr
   for (const char* selector : {"concentrated", "dispersed", "roundrobin"}) {
     for (const auto discipline : {QueueDiscipline::HeadOfLine, QueueDiscipline::SkipAhead}) {
       for (std::uint64_t seed = 1; seed <= 150; ++seed) {
-        CAPTURE(selector);
+        CAPTURE(std::string(selector));
         CAPTURE(seed);
         RandomWorld random(seed, selector, discipline);
         World& world = random.world;
