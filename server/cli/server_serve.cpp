@@ -88,6 +88,7 @@ class Server {
   std::unique_ptr<http::Server> public_http_, internal_http_;
   std::unique_ptr<LocalAgent> local_agent_;
   std::vector<Metrics::Guard> collectors_;
+  std::string pid_file_;  // empty: not written
 };
 
 Status Server::start_manager() {
@@ -200,6 +201,10 @@ Status Server::start_local_agent() {
   options.event_addr = events_->addr();
   options.resource_group = config_.local_agent_resource_group;
   options.log = &log_;
+  if (config_.local_agent_cpu.empty() != config_.local_agent_mem.empty()) {
+    return fail(ErrorCode::InvalidArgument,
+                "bai.local-agent: set both cpu and mem, or neither to offer the whole host");
+  }
   if (!config_.local_agent_cpu.empty()) options.slots["cpu"] = config_.local_agent_cpu;
   if (!config_.local_agent_mem.empty()) {
     const auto bytes = parse_binary_size(config_.local_agent_mem);
@@ -224,7 +229,10 @@ Status Server::write_pid_file() {
   if (config_.pid_file.empty() || config_.pid_file == "/dev/null") return {};
   std::ofstream out(config_.pid_file, std::ios::trunc);
   out << ::getpid() << '\n';
-  if (out.flush()) return {};
+  if (out.flush()) {
+    pid_file_ = config_.pid_file;
+    return {};
+  }
   return fail(ErrorCode::Unavailable,
               fmt::format("cannot write manager.pid-file '{}'", config_.pid_file));
 }
@@ -275,9 +283,7 @@ void Server::stop() {
   internal_http_.reset();
   rest_.reset();
   gateway_.reset();
-  if (!config_.pid_file.empty() && config_.pid_file != "/dev/null") {
-    ::unlink(config_.pid_file.c_str());
-  }
+  if (!pid_file_.empty()) ::unlink(pid_file_.c_str());
 }
 
 }  // namespace

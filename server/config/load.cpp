@@ -1,14 +1,12 @@
 // Reads TOML into a ServerConfig.
 #include <fmt/format.h>
+#include <toml++/toml.h>
 
 #include <cmath>
 #include <fstream>
 #include <initializer_list>
 #include <set>
 #include <sstream>
-
-#define TOML_EXCEPTIONS 0
-#include <toml++/toml.h>
 
 #include "config/config.hpp"
 #include "config/fields.hpp"
@@ -250,16 +248,17 @@ Status check_whole(const ServerConfig& config, std::string_view file) {
 
 Result<ServerConfig> parse_config(std::string_view text, std::string_view file_name,
                                   std::vector<ConfigWarning>& warnings) {
-  const auto parsed = toml::parse(text, file_name);
-  if (!parsed) {
-    const auto& error = parsed.error();
+  toml::table table;
+  try {  // the packaged library reports syntax errors only by throwing
+    table = toml::parse(text, file_name);
+  } catch (const toml::parse_error& error) {
     return fail(ErrorCode::InvalidArgument,
                 fmt::format("{}:{}: {}", file_name, error.source().begin.line,
                             std::string_view(error.description())),
                 "invalid-config");
   }
   ServerConfig config;
-  Reader reader(parsed.table(), file_name);
+  Reader reader(table, file_name);
   visit_fields(config, reader);
   reader.warn_about_rest(warnings);
   sort_by_line(warnings);
