@@ -107,8 +107,10 @@ class Api(unittest.TestCase):
         self.assertEqual(200, self.user.raw("GET", "/auth/test", headers).status)
 
     def test_malformed_authorization(self):
+        known = f"credential={USER[0]}:{'0' * 64}"
         for text in ("Basic abc", "BackendAI", "BackendAI signMethod=HMAC-SHA256",
-                     "BackendAI credential=a:b", "BackendAI signMethod=MD5-SHA256, credential=a:b",
+                     "BackendAI credential=a:b", "BackendAI signMethod=MD5-SHA256, " + known,
+                     "BackendAI signMethod=HMAC-CRC32, " + known,
                      "BackendAI signMethod=HMAC-SHA256, credential=nocolon"):
             answer = self.signed(headers={"Authorization": text})
             self.assertEqual((400, "invalid-auth-params"), answer.problem()[:2], text)

@@ -140,9 +140,11 @@ class Server:
                 out.write(self.config)
             command += ["--config", path]
         began = time.monotonic()
+        previous = self.process
         self.process = subprocess.Popen(
             command + self.arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             text=True, start_new_session=True)
+        self.close_pipe(previous)
         self.lines = []
         self.ready = threading.Event()
         self.port = self.internal_port = None
@@ -197,11 +199,14 @@ class Server:
     def close(self):
         self.kill()
         self.end_kernels()
-        if self.process and self.process.stderr:
-            self.reader.join(5)
-            self.process.stderr.close()
+        self.close_pipe(self.process)
         if self.owns_directory:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def close_pipe(self, process):
+        if process and process.stderr:
+            self.reader.join(5)
+            process.stderr.close()
 
     def __enter__(self):
         return self.start()
@@ -210,10 +215,10 @@ class Server:
         self.close()
 
 
-def create_body(name, **changes):
+def create_body(session, /, **changes):
     """A session as the SDK asks for it; None removes nothing, it is sent as null."""
     body = {
-        "name": name, "image": "local/python:3", "type": "interactive", "tag": None,
+        "name": session, "image": "local/python:3", "type": "interactive", "tag": None,
         "architecture": "x86_64", "domain": "default", "group": "default", "clusterSize": 1,
         "clusterMode": "single-node", "enqueueOnly": False, "maxWaitSeconds": 0,
         "reuseIfExists": True, "startupCommand": None, "dependencies": None,

@@ -90,10 +90,20 @@ class Sessions(unittest.TestCase):
         match = self.user("GET", "/session/_/match?id=life-enq").json["matches"]
         self.assertEqual([(session, "life-enqueue")], [(m["id"], m["name"]) for m in match])
         answer = self.user("DELETE", f"/session/{session}")
-        self.assertEqual({"stats": {"status": "terminated"}}, answer.json)
+        self.assertEqual(200, answer.status)
+        self.assertIn(answer.json["stats"], ({}, {"status": "terminated"}))  # it is on its way
         info = self.user.wait_status(session, "TERMINATED")
         self.assertIsNotNone(info["terminationTime"])
         self.assertEqual(404, self.user("GET", "/session/life-enqueue").status)
+
+    def test_forced_destroy_ends_at_once(self):
+        session = self.create("life-forced")["sessionId"]
+        answer = self.user("DELETE", f"/session/{session}?forced=true")
+        self.assertEqual({"stats": {"status": "terminated"}}, answer.json)
+        info = self.user("GET", f"/session/{session}").json
+        self.assertEqual(("TERMINATED", "force-terminated"), (info["status"], info["statusInfo"]))
+        again = self.user("DELETE", f"/session/{session}?forced=true")
+        self.assertEqual((200, {"stats": {}}), (again.status, again.json))
 
     def test_reuse(self):
         first = self.create("life-reuse")
