@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <unordered_map>
 
 namespace bai {
@@ -31,14 +32,25 @@ void Changeset::rollback(std::size_t to) {
 std::vector<Change> coalesce(std::vector<Change> changes) {
   std::vector<Change> merged;
   merged.reserve(changes.size());
-  // An edit continues an earlier one exactly when it starts from the row object that one made.
+  // An edit continues an earlier one exactly when it starts from the row object that one made; an
+  // insertion does when it brings back a key that was erased.
   std::unordered_map<const void*, std::size_t> made_by;
+  std::map<std::pair<EntityKind, Value>, std::size_t> erased_by;
+  const auto key_of = [](const Change& change, const RowPtr& row) {
+    return std::pair(change.entity, entity_info(change.entity).fields[0].get(row.get()));
+  };
   for (Change& change : changes) {
-    const auto earlier = change.before ? made_by.find(change.before.get()) : made_by.end();
     std::size_t at = merged.size();
-    if (earlier != made_by.end()) {
-      at = earlier->second;
-      made_by.erase(earlier);
+    if (change.before) {
+      if (const auto earlier = made_by.find(change.before.get()); earlier != made_by.end()) {
+        at = earlier->second;
+        made_by.erase(earlier);
+      }
+    } else if (!erased_by.empty()) {
+      if (auto node = erased_by.extract(key_of(change, change.after))) at = node.mapped();
+    }
+    if (!change.after) erased_by.insert_or_assign(key_of(change, change.before), at);
+    if (at < merged.size()) {
       merged[at].after = std::move(change.after);
       merged[at].is_volatile = merged[at].is_volatile && change.is_volatile;
     } else {

@@ -132,11 +132,11 @@ class CowTree {
     node->epoch = epoch_;
   }
 
-  // Splits off and returns the right half of a node that has grown too large.
-  NodePtr split(Node& node) {
+  // Splits off and returns the right half of a node that has grown too large. Appends are the
+  // common case (time-ordered keys): the left side stays nearly full then.
+  NodePtr split(Node& node, bool appended) {
     if (node.keys.size() <= kFanout) return nullptr;
-    // Appends are the common case (time-ordered keys): keep the left side full then.
-    const std::size_t half = node.keys.size() / 2;
+    const std::size_t half = appended ? kFanout - kFanout / 8 : node.keys.size() / 2;
     const auto cut = static_cast<std::ptrdiff_t>(half);
     auto right = std::make_shared<Node>();
     right->epoch = epoch_;
@@ -166,11 +166,12 @@ class CowTree {
         node.values[static_cast<std::size_t>(offset)] = std::move(value);
         return nullptr;
       }
+      const bool appended = at == node.keys.end();
       node.keys.insert(at, key);
       node.values.insert(node.values.begin() + offset, std::move(value));
       ++node.size;
       added = true;
-      return split(node);
+      return split(node, appended);
     }
     const std::size_t at = child_for(node, key);
     own(node.children[at]);
@@ -178,10 +179,11 @@ class CowTree {
     if (added) ++node.size;
     node.keys[at] = node.children[at]->keys.front();
     if (!right) return nullptr;
+    const bool appended = at + 1 == node.keys.size();
     node.keys.insert(node.keys.begin() + static_cast<std::ptrdiff_t>(at) + 1, right->keys.front());
     node.children.insert(node.children.begin() + static_cast<std::ptrdiff_t>(at) + 1,
                          std::move(right));
-    return split(node);
+    return split(node, appended);
   }
 
   void erase_from(Node& node, const K& key) {

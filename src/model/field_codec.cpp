@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 namespace bai::codec {
 
 std::unexpected<Error> wrong_json(const Json& got, std::string_view wanted) {
@@ -42,8 +44,10 @@ Result<StatusTimes> times_from_text(std::string_view text) {
   const auto parsed = Json::parse(text);
   if (!parsed || !parsed->is_object()) return wrong_value("a JSON object of times");
   StatusTimes times;
-  for (const auto& [status, at] : parsed->members())
+  for (const auto& [status, at] : parsed->members()) {
+    if (!at.is_int()) return wrong_value("integers as times");
     times.emplace_back(status, Timestamp{at.as_int()});
+  }
   return times;
 }
 
@@ -54,6 +58,15 @@ Result<Timestamp> time_from_json(const Json& json) {
   const auto parsed = parse_time(json.as_string());
   if (!json.is_string() || !parsed) return wrong_json(json, "an ISO 8601 time");
   return parsed->at;
+}
+
+Result<Duration> duration_from_json(const Json& json) {
+  constexpr double kSecondsMax = 9.2e9;  // what int64 nanoseconds can hold, about 292 years
+  const double wanted = json.as_double(kSecondsMax);
+  if (!json.is_number() || !(std::abs(wanted) < kSecondsMax)) {
+    return wrong_json(json, "a number of seconds, below 9.2e9");
+  }
+  return Duration{std::llround(wanted * 1e9)};
 }
 
 }  // namespace bai::codec

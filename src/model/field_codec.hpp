@@ -24,6 +24,7 @@ std::string times_to_text(const StatusTimes& times);
 Result<StatusTimes> times_from_text(std::string_view text);
 Json time_to_json(Timestamp at);
 Result<Timestamp> time_from_json(const Json& json);
+Result<Duration> duration_from_json(const Json& json);  // seconds, to the nearest nanosecond
 
 }  // namespace codec
 
@@ -155,8 +156,9 @@ struct FieldCodec<Duration> {  // seconds in JSON
   }
   static Json to_json(Duration v, const SlotTypes&) { return v.seconds(); }
   static Status from_json(Duration& out, const Json& j, const SlotTypes&) {
-    if (!j.is_number()) return codec::wrong_json(j, "a number of seconds");
-    out = Duration{static_cast<std::int64_t>(j.as_double() * 1e9)};
+    const auto length = codec::duration_from_json(j);
+    if (!length) return std::unexpected(length.error());
+    out = *length;
     return {};
   }
 };

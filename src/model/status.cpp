@@ -36,7 +36,7 @@ constexpr auto kKernelHolding = bits({K::Running, K::Terminating, K::Reserved, K
 constexpr auto kKernelPrePrepared =
     bits({K::Pending, K::Reserved, K::Scheduled, K::Preparing, K::Building, K::Pulling});
 
-// Rows: from; bits: to. A status that nothing produces has no row entries.
+// Rows: from; bits: to. A status that nothing produces can still be ended.
 constexpr std::uint32_t session_targets(S from) noexcept {
   switch (from) {
     case S::Pending:
@@ -45,7 +45,7 @@ constexpr std::uint32_t session_targets(S from) noexcept {
     case S::Deprioritizing:
       return bits({S::Pending, S::Terminating, S::Terminated, S::Cancelled});
     case S::Reserved:
-      return bits({S::Scheduled, S::Pending, S::Terminating, S::Terminated});
+      return bits({S::Scheduled, S::Pending, S::Terminating, S::Terminated, S::Cancelled});
     case S::Scheduled:
       return bits(
           {S::Preparing, S::Prepared, S::Pending, S::Terminating, S::Terminated, S::Cancelled});
@@ -62,6 +62,9 @@ constexpr std::uint32_t session_targets(S from) noexcept {
       return bits({S::Terminating, S::Terminated, S::Rescheduling, S::Pending});
     case S::Rescheduling:
       return bits({S::Pending, S::Terminating, S::Terminated});
+    case S::Restarting:
+    case S::RunningDegraded:
+      return bits({S::Terminating, S::Terminated});
     case S::Terminating:
       return bits({S::Terminated});
     default:
@@ -74,7 +77,7 @@ constexpr std::uint32_t kernel_targets(K from) noexcept {
     case K::Pending:
       return bits({K::Scheduled, K::Reserved, K::Cancelled, K::Terminated});
     case K::Reserved:
-      return bits({K::Scheduled, K::Pending, K::Terminating, K::Terminated});
+      return bits({K::Scheduled, K::Pending, K::Terminating, K::Terminated, K::Cancelled});
     case K::Scheduled:
       return bits({K::Preparing, K::Pulling, K::Prepared, K::Pending, K::Cancelled, K::Terminating,
                    K::Terminated});
@@ -91,6 +94,11 @@ constexpr std::uint32_t kernel_targets(K from) noexcept {
       return bits({K::Terminating, K::Terminated, K::Pending});
     case K::Terminating:
       return bits({K::Terminated, K::Pending});
+    case K::Building:
+    case K::Restarting:
+    case K::Resizing:
+    case K::Suspended:
+      return bits({K::Terminating, K::Terminated});
     default:
       return 0;
   }
