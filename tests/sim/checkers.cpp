@@ -1,0 +1,290 @@
+// What must hold, whatever happens.
+#include <fmt/format.h>
+
+#include "model/state.hpp"
+#include "sim/simulation.hpp"
+
+namespace bai::sim {
+namespace {
+
+constexpr Duration kSettleWithin = seconds(1800);
+constexpr Duration kLook = seconds(5);
+
+bool is_on_the_way(SessionStatus status) {
+  return status != SessionStatus::Pending && status != SessionStatus::Running &&
+         !is_terminal(status);
+}
+
+}  // namespace
+
+// ---- at every step ------------------------------------------------------------------------------
+
+void Simulation::check_snapshot(const Snapshot& snapshot) {
+  // It looks at all sessions there ever were; when trouble is over, now and then is enough.
+  constexpr std::uint64_t kQuietShare = 8;
+  const bool is_due = ++totals_.checks % kQuietShare == 0 || !is_over_;
+  if (!is_due) return check_sessions(snapshot);
+  if (auto wrong = manager_->check_invariants(); !wrong.empty()) report("invariants", wrong);
+  check_sessions(snapshot);
+  check_grants(snapshot);
+  check_truth();
+}
+
+void Simulation::check_sessions(const Snapshot& snapshot) {
+  for (auto& [id, accepted] : accepted_) {
+    const Session* session = snapshot.find<Session>(id);
+    if (!session) return report("lost-session", accepted.name + " was accepted and is gone");
+    if (session->name != accepted.name) {
+      return report("lost-session", fmt::format("{} is called {}", accepted.name, session->name));
+    }
+    const SessionStatus before = accepted.last;
+    accepted.last = session->status;
+    if (session->status == SessionStatus::Running && !accepted.ran) {
+      accepted.ran = true;
+      ++totals_.ran;
+    }
+    if (before != session->status) {
+      note(fmt::format("{}: {} -> {} {}", accepted.name, to_string(before),
+                       to_string(session->status), session->status_info));
+    }
+    if (is_terminal(before) && before != session->status) {
+      return report("risen", fmt::format("{}: {} -> {}", accepted.name, to_string(before),
+                                         to_string(session->status)));
+    }
+    if (accepted.destroy_done && before == SessionStatus::Terminating &&
+        !is_terminal(session->status) && session->status != SessionStatus::Terminating) {
+      return report("risen", fmt::format("{} was destroyed and is {}", accepted.name,
+                                         to_string(session->status)));
+    }
+  }
+  for (const std::string& name : refused_names_) {
+    if (snapshot.find_live_session(AccessKey("AKIAADA"), name)) {
+      return report("half-done", name + " was refused and is there");
+    }
+  }
+}
+
+// No grant beyond what an agent really has.
+void Simulation::check_grants(const Snapshot& snapshot) {
+  snapshot.for_each<Agent>([&](const Agent& agent) {
+    const SimAgent* truth = cluster_->find(agent.id);
+    if (!truth) {
+      report("overcommit", fmt::format("there is no agent {}", agent.id.view()));
+      return false;
+    }
+    if (!agent.occupied_slots.fits_in(truth->spec().capacity)) {
+      report("overcommit", fmt::format("{}: more cpu granted ({}) than there is ({})",
+                                       agent.id.view(), agent.occupied_slots.get("cpu").units,
+                                       truth->spec().capacity.get("cpu").units));
+    }
+    return !finding_;
+  });
+}
+
+void Simulation::check_truth() {
+  std::map<SessionId, std::uint32_t> batches;
+  for (const SimKernelRecord& record : cluster_->all_records()) {
+    if (record.started > 1) {
+      return report("created-twice", fmt::format("kernel {} was started {} times",
+                                                 to_string(record.id), record.started));
+    }
+    batches[record.session] += record.batches;
+  }
+  for (const auto& [session, count] : batches) {
+    if (count > 1) {
+      return report("batch-twice",
+                    fmt::format("session {} ran its batch {} times", to_string(session), count));
+    }
+  }
+  for (const AgentId& id : cluster_->agents()) {
+    const SimAgent& agent = *cluster_->find(id);
+    if (agent.totals().bad_reasons > 0) {
+      return report("bad-reason",
+                    fmt::format("{} was given a reason that no agent knows", id.view()));
+    }
+    // An agent that does not refuse repeats must never be asked twice.
+    if (agent.spec().version.starts_with("bai-")) continue;
+    for (const auto& [kernel, record] : agent.records()) {
+      if (cluster_->triggers_sent(kernel) > 1) {
+        return report("batch-twice",
+                      fmt::format("kernel {} on {} was triggered {} times", to_string(kernel),
+                                  id.view(), cluster_->triggers_sent(kernel)));
+      }
+    }
+  }
+}
+
+// A manager that would start now on the same storage sees the same world.
+void Simulation::check_restart() {
+  if (!manager_ || finding_ || manager_->statistics().storage_down) return;
+  ManualEnv elsewhere(1);
+  auto agents = std::make_shared<SimulatedCluster>(elsewhere.env().clock, elsewhere.outside(), 1);
+  const SnapshotPtr here = manager_->snapshot();
+  auto second = Manager::open(options(), elsewhere.env(), {rows_, agents, {}, {}, {}});
+  if (!second) return report("restart", second.error().message);
+  const std::string difference = first_difference(here->state(), (*second)->snapshot()->state());
+  if (!difference.empty()) report("restart", difference);
+  (*second)->abandon();
+}
+
+// ---- when trouble is over -----------------------------------------------------------------------
+
+std::string Simulation::unsettled() const {
+  if (!manager_) return "there is no manager";
+  if (!creations_.empty()) return creations_.front()->request.name + ": no answer to its creation";
+  if (calls_open_ > 0) return fmt::format("{} calls are not answered", calls_open_);
+  const SnapshotPtr snapshot = manager_->snapshot();
+  std::string open;
+  std::map<KernelId, AgentId> expected;
+  snapshot->for_each<Session>([&](const Session& session) {
+    const bool batch_runs =
+        session.type == SessionType::Batch && session.status == SessionStatus::Running;
+    if (is_on_the_way(session.status) || batch_runs) {
+      open = fmt::format("{} is {}", session.name, to_string(session.status));
+      return false;
+    }
+    if (session.status == SessionStatus::Running) {
+      for (const Kernel* kernel : snapshot->kernels_of(session.id)) {
+        expected[kernel->id] = kernel->agent;
+      }
+    }
+    return true;
+  });
+  if (!open.empty()) return open;
+  snapshot->for_each<Operation>([&](const Operation& operation) {
+    if (operation.status == OperationStatus::Running) {
+      open = fmt::format("operation {} on {} goes on", operation.kind, operation.subject);
+    }
+    return open.empty();
+  });
+  if (!open.empty()) return open;
+  snapshot->for_each<Agent>([&](const Agent& agent) {
+    if (agent.status != AgentStatus::Alive) {
+      open = fmt::format("agent {} is {}", agent.id.view(), to_string(agent.status));
+    }
+    return open.empty();
+  });
+  if (!open.empty()) return open;
+  for (const auto& [kernel, agents] : cluster_->where_live()) {
+    const auto known = expected.find(kernel);
+    if (known == expected.end() || agents.size() != 1 || agents[0] != known->second) {
+      return fmt::format("orphan: kernel {} lives on {}", to_string(kernel), agents[0].view());
+    }
+    expected.erase(known);
+  }
+  if (!expected.empty()) {
+    return fmt::format("ghost: kernel {} does not run on {}", to_string(expected.begin()->first),
+                       expected.begin()->second.view());
+  }
+  return {};
+}
+
+void Simulation::settle() {
+  const Timestamp until = world_.now() + kSettleWithin;
+  std::string open = "nothing has been looked at";
+  while (!open.empty() && world_.now() < until) {
+    if (!advance(kLook)) return;
+    open = unsettled();
+  }
+  if (open.empty()) return check_settled_statuses();
+  const bool is_orphan = open.starts_with("orphan") || open.starts_with("ghost");
+  report(is_orphan ? open.substr(0, open.find(':')) : "liveness", open);
+}
+
+// Without trouble that explains it, nothing ends but by its client's or its own will.
+void Simulation::check_settled_statuses() {
+  const SnapshotPtr snapshot = manager_->snapshot();
+  for (const auto& [id, accepted] : accepted_) {
+    const Session& session = *snapshot->find<Session>(id);
+    const auto complain = [&](const char* what) {
+      report("outcome", fmt::format("{} {}: {} {}", accepted.name, what, to_string(session.status),
+                                    session.status_info));
+    };
+    if (accepted.destroy_done && !is_terminal(session.status)) complain("was destroyed");
+    if (accepted.destroy_asked || config_.agent_faults) continue;
+    if (session.type != SessionType::Batch) {
+      if (is_terminal(session.status)) complain("ended though nobody wanted it");
+      continue;
+    }
+    if (!is_terminal(session.status)) continue;
+    // Whether an agent that does not refuse repeats was told to begin may stay unknown for ever.
+    const Kernel* kernel = snapshot->kernels_of(id).front();
+    const SimAgent* agent = cluster_->find(kernel->agent);
+    const bool can_ask = agent && agent->spec().version.starts_with("bai-");
+    if ((was_calm_ || can_ask) && session.result != SessionResult::Success) {
+      complain("did not succeed");
+    }
+  }
+  if (!was_calm_) return;
+  for (const SimKernelRecord& record : cluster_->all_records()) {
+    if (record.repeats_refused + record.batches_refused > 0) {
+      report("repeat", fmt::format("kernel {} was asked for again", to_string(record.id)));
+    }
+  }
+  for (const AgentId& id : cluster_->agents()) {
+    if (cluster_->find(id)->totals().no_room > 0 && !had_force_) {
+      report("overcommit", fmt::format("{} had no room for what it was given", id.view()));
+    }
+  }
+}
+
+// What runs is destroyed until everything that waited has had its turn.
+void Simulation::drain() {
+  check_restart();
+  note("everything is destroyed, round by round");
+  std::size_t stuck_rounds = 0;
+  while (!finding_) {
+    std::vector<SessionId> running;
+    std::size_t waiting = 0;
+    manager_->snapshot()->for_each<Session>([&](const Session& session) {
+      if (session.status == SessionStatus::Running) running.push_back(session.id);
+      waiting += session.status == SessionStatus::Pending;
+      return true;
+    });
+    if (running.empty() && waiting == 0) break;
+    stuck_rounds = running.empty() ? stuck_rounds + 1 : 0;
+    if (stuck_rounds > 5) {
+      std::string why = "no reason is given";
+      manager_->snapshot()->for_each<Session>([&](const Session& session) {
+        if (session.status != SessionStatus::Pending) return true;
+        why = session.name + (session.pending_reason ? ": " + session.pending_reason->message : "");
+        return false;
+      });
+      return report("liveness",
+                    fmt::format("{} sessions wait in an empty cluster; {}", waiting, why));
+    }
+    for (const SessionId& id : running) {
+      const Session* session = manager_->snapshot()->find<Session>(id);
+      if (!accepted_.contains(id)) {
+        return report("half-done", session->name + " runs, but nobody was told");
+      }
+      destroy_session(id, false);
+    }
+    settle();
+  }
+  if (!finding_) check_drained();
+}
+
+void Simulation::check_drained() {
+  check_restart();
+  if (auto wrong = manager_->check_invariants(); !wrong.empty()) report("invariants", wrong);
+  check_truth();
+  const SnapshotPtr snapshot = manager_->snapshot();
+  for (const auto& [id, accepted] : accepted_) {
+    if (!is_terminal(snapshot->find<Session>(id)->status)) {
+      return report("liveness", accepted.name + " has not ended");
+    }
+  }
+  snapshot->for_each<Agent>([&](const Agent& agent) {
+    SlotMap left = agent.occupied_slots;
+    left.prune_zeros();
+    if (!left.empty() || agent.kernel_count != 0) {
+      report("leak", fmt::format("{} holds amounts of nobody", agent.id.view()));
+    }
+    return !finding_;
+  });
+  if (!cluster_->where_live().empty()) report("orphan", "kernels live in an empty cluster");
+  for (const SimKernelRecord& record : cluster_->all_records()) totals_.batches += record.batches;
+}
+
+}  // namespace bai::sim

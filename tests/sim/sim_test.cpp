@@ -1,0 +1,134 @@
+// BAI_SIM_SEED=17 runs one seed and tells its story; BAI_SIM_SEEDS=1000 runs more of them, from
+// BAI_SIM_FIRST on.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "sim/simulation.hpp"
+
+using namespace bai;
+using namespace bai::sim;
+
+namespace {
+
+constexpr std::uint64_t kSeeds = 50;
+constexpr std::uint64_t kSeedsForBugs = 24;  // a planted bug must show within so many
+constexpr std::uint64_t kCrashPointsMax = 400;
+
+std::uint64_t number_from(const char* name, std::uint64_t fallback) {
+  const char* text = std::getenv(name);
+  return text ? std::strtoull(text, nullptr, 10) : fallback;
+}
+
+std::string tell(const Config& config, const Finding& finding, const Simulation& simulation) {
+  return fmt::format("{}: {}\n{}\nAgain: BAI_SIM_SEED={} sim -tc='*seeds*'\n{}", finding.checker,
+                     finding.message, config.describe(), config.seed, simulation.trace());
+}
+
+void add_up(Totals& sum, const Totals& part) {
+  sum.steps += part.steps;
+  sum.checks += part.checks;
+  sum.restarts += part.restarts;
+  sum.commits += part.commits;
+  sum.accepted += part.accepted;
+  sum.refused += part.refused;
+  sum.calls += part.calls;
+  sum.ran += part.ran;
+  sum.batches += part.batches;
+}
+
+}  // namespace
+
+TEST_CASE("simulation: seeds") {
+  const std::uint64_t only = number_from("BAI_SIM_SEED", 0);
+  const std::uint64_t first = only ? only : number_from("BAI_SIM_FIRST", 1);
+  const std::uint64_t count = only ? 1 : number_from("BAI_SIM_SEEDS", kSeeds);
+  Totals totals;
+  std::uint64_t failed = 0;
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+    const Config config = Config::from_seed(seed);
+    Simulation simulation(config);
+    const auto finding = simulation.run();
+    add_up(totals, simulation.totals());
+    if (finding) {
+      ++failed;
+      FAIL_CHECK(tell(config, *finding, simulation));
+      if (failed >= 3) break;
+    } else if (only) {
+      std::printf("%s", simulation.trace().c_str());
+    }
+  }
+  fmt::print(
+      "simulation: {} seeds from {}, {} failed; {} steps, {} checks, {} commits, {} manager "
+      "restarts, {} sessions accepted, {} refused, {} ran, {} batches, {} calls\n",
+      count, first, failed, totals.steps, totals.checks, totals.commits, totals.restarts,
+      totals.accepted, totals.refused, totals.ran, totals.batches, totals.calls);
+  if (!only && count >= kSeeds) {  // the simulation itself must not fall asleep
+    CHECK(totals.ran > 20 * count / 2);
+    CHECK(totals.batches > count);
+    CHECK(totals.restarts > count);
+    CHECK(totals.refused > 0);
+  }
+}
+
+TEST_CASE("simulation: the same seed tells the same story") {
+  const auto story = [](std::uint64_t seed) {
+    Simulation simulation(Config::from_seed(seed));
+    simulation.run();
+    return simulation.trace();
+  };
+  CHECK(story(7) == story(7));
+  CHECK(story(7) != story(15));
+}
+
+TEST_CASE("simulation: the manager dies at every commit, before and after") {
+  if (number_from("BAI_SIM_SEED", 0)) return;
+  std::uint64_t points = 0;
+  for (const bool is_lost : {false, true}) {
+    for (std::uint64_t commit = 1; commit <= kCrashPointsMax; ++commit) {
+      Config config;
+      config.seed = 4;
+      config.agents = 2;
+      config.actions = 10;
+      config.chaos = seconds(40);
+      config.crash_point = CrashPoint{commit, is_lost};
+      Simulation simulation(config);
+      const auto finding = simulation.run();
+      if (finding) FAIL(tell(config, *finding, simulation));
+      if (simulation.totals().restarts == 0) break;  // it did not commit so often
+      ++points;
+    }
+  }
+  fmt::print("simulation: {} crash points\n", points);
+  CHECK(points > 60);
+}
+
+TEST_CASE("simulation: planted bugs are found") {
+  if (number_from("BAI_SIM_SEED", 0)) return;
+  const std::vector<std::tuple<Bug, const char*, std::vector<std::string>>> bugs = {
+      {Bug::LateCommit,
+       "a commit is acknowledged before it is durable",
+       {"lost-session", "risen", "restart", "orphan", "created-twice", "liveness"}},
+      {Bug::TwiceTriggered, "a batch is triggered twice", {"batch-twice", "outcome"}},
+      {Bug::LostDestroy, "a destroy is reported and not sent", {"orphan"}},
+      {Bug::BoastingAgent, "more capacity is believed in than there is", {"overcommit"}},
+      {Bug::DroppedReply, "an answer is dropped", {"liveness"}},
+  };
+  for (const auto& [bug, what, checkers] : bugs) {
+    INFO(what);
+    std::optional<Finding> found;
+    std::uint64_t seed = 0;
+    while (!found && seed++ < kSeedsForBugs) {
+      Config config = Config::from_seed(seed);
+      config.bug = bug;
+      found = Simulation(config).run();
+    }
+    REQUIRE(found);
+    CAPTURE(found->message);
+    CHECK(std::ranges::find(checkers, found->checker) != checkers.end());
+    fmt::print("simulation: {}: found by {} with seed {}: {}\n", what, found->checker, seed,
+               found->message);
+  }
+}
