@@ -30,6 +30,7 @@ constexpr Timestamp operator+(Timestamp t, Duration d) noexcept { return {t.ns +
 constexpr Timestamp operator-(Timestamp t, Duration d) noexcept { return {t.ns - d.ns}; }
 constexpr Duration operator-(Timestamp a, Timestamp b) noexcept { return {a.ns - b.ns}; }
 constexpr Duration operator+(Duration a, Duration b) noexcept { return {a.ns + b.ns}; }
+constexpr Duration operator-(Duration a, Duration b) noexcept { return {a.ns - b.ns}; }
 constexpr Duration operator*(Duration a, std::int64_t n) noexcept { return {a.ns * n}; }
 
 // "2026-08-01T12:34:56.789012+00:00": always UTC with microseconds.

@@ -74,6 +74,9 @@ const ActionInfo* find_action(std::string_view name) {
 Status check_permission(const ActionInfo& info, const Caller& caller, const void* action,
                         const std::function<const Session*(const SessionId&)>& find) {
   if (caller.is_system) return {};
+  if (caller.role == UserRole::Monitor && info.write != nullptr) {
+    return fail(ErrorCode::PermissionDenied, "The monitor role may only look", "generic-forbidden");
+  }
   switch (info.permission) {
     case Permission::AnyUser:
       return {};

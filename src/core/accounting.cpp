@@ -225,6 +225,13 @@ std::string check_agents(const State& state) {
     } else if (holds_resources(kernel.status) && kernel.agent.empty()) {
       wrong = fmt::format("kernel {} is {} without an agent", to_string(kernel.id),
                           to_string(kernel.status));
+    } else if (const bool idle =
+                   is_terminal(kernel.status) || kernel.status == KernelStatus::Pending;
+               idle && !kernel.occupied_slots.empty()) {
+      wrong = fmt::format("kernel {} is {}, but holds amounts", to_string(kernel.id),
+                          to_string(kernel.status));
+    } else if (kernel.status == KernelStatus::Running && !kernel.create_sent) {
+      wrong = fmt::format("kernel {} runs, but was never created", to_string(kernel.id));
     }
     const KernelShare share = share_of(kernel);
     if (!share.agent.empty()) {
@@ -280,7 +287,7 @@ std::string check_sessions(const State& state) {
   state.table<Session>().for_each([&](const Session& session) {
     const auto kernels = state.kernels_of(session.id);
     const std::string id = to_string(session.id);
-    if (static_cast<std::int64_t>(kernels.size()) != session.cluster_size) {
+    if (kernels.empty() || static_cast<std::int64_t>(kernels.size()) != session.cluster_size) {
       wrong =
           fmt::format("session {} has {} of {} kernels", id, kernels.size(), session.cluster_size);
       return false;
@@ -292,8 +299,10 @@ std::string check_sessions(const State& state) {
       return false;
     }
     for (const auto& kernel : kernels) {
+      const bool waits = session.status == SessionStatus::Pending ||
+                         session.status == SessionStatus::Deprioritizing;
       const bool pending = kernel->status == KernelStatus::Pending;
-      if ((session.status == SessionStatus::Pending) != pending && !is_terminal(session.status)) {
+      if (waits != pending && !is_terminal(session.status)) {
         wrong = fmt::format("session {} is {}, its kernel {}", id, to_string(session.status),
                             to_string(kernel->status));
         return false;
@@ -309,10 +318,22 @@ std::string check_sessions(const State& state) {
   return wrong;
 }
 
+std::string check_operations(const State& state) {
+  std::string wrong;
+  state.table<Operation>().for_each([&](const Operation& row) {
+    if (row.kind != "destroy-kernel") return true;
+    const bool whole = parse_uuid<KernelId>(row.subject) && row.arguments["agent"].is_string() &&
+                       parse_uuid<SessionId>(row.arguments["session"].as_string());
+    if (!whole) wrong = fmt::format("operation {} does not say what to do", to_string(row.id));
+    return whole;
+  });
+  return wrong;
+}
+
 }  // namespace
 
 std::string check_invariants(const State& state) {
-  for (const auto check : {check_agents, check_usages, check_sessions}) {
+  for (const auto check : {check_agents, check_sessions, check_usages, check_operations}) {
     if (auto wrong = check(state); !wrong.empty()) return wrong;
   }
   return {};

@@ -9,6 +9,11 @@
 
 namespace bai::core {
 
+// What an agent may report of one slot, and a session may ask for in total (8 PiB, 9e12 devices):
+// sums over any cluster stay exact. Pending sums are kept below kPendingMax.
+inline constexpr Amount kReportedMax{std::int64_t{1} << 53};
+inline constexpr Amount kPendingMax{std::int64_t{1} << 62};
+
 void insert_session(Changeset& changes, Session session);
 void insert_kernel(Changeset& changes, Kernel kernel);
 void erase_kernel(Changeset& changes, const KernelId& id);

@@ -17,8 +17,9 @@ enum class Purpose : std::uint8_t {
   CreateKernels,
   DestroyKernel,      // of a session that is TERMINATING
   DestroySuperseded,  // owed: an Operation remembers it until the agent has answered
-  AskRunning,
-  AskCreating,
+  AskRunning,         // of a kernel that runs here
+  AskStarted,         // of a kernel whose start has not been heard of
+  AskCreating,        // the same, after "no" to AskStarted
   TriggerBatch,
 };
 

@@ -235,6 +235,8 @@ void advance(Context& ctx, const SessionId& id) {
   if (preparing && !any(kernels, [](KernelStatus s) { return is_pre_prepared(s); })) {
     set_session_status(ctx, id, SessionStatus::Prepared, "");
     start(ctx, id);
+  } else if (session->status == SessionStatus::Prepared) {
+    start(ctx, id);
   } else if (session->status == SessionStatus::Creating &&
              !any(kernels, [](KernelStatus s) { return is_pre_running(s); })) {
     become_running(ctx, id);
@@ -291,13 +293,14 @@ void drive(Context& ctx, const SessionId& id) {
   };
   switch (session.status) {
     case SessionStatus::Scheduled:
+      return begin_prepare(ctx, id);
     case SessionStatus::Preparing:
     case SessionStatus::Pulling:
       drive_preparing(ctx, session);
       break;
     case SessionStatus::Creating:
       for (const auto& kernel : ctx.state().kernels_of(id)) {
-        if (is_pre_running(kernel->status)) ask(ctx, *kernel, Purpose::AskRunning);
+        if (is_pre_running(kernel->status)) ask(ctx, *kernel, Purpose::AskStarted);
       }
       recheck();
       break;
@@ -337,8 +340,10 @@ void fail_attempt(Context& ctx, const SessionId& id, const AgentId& agent, std::
       owe_destroy(ctx, kernel->agent, kernel->id, id, "failed-to-start");
     }
     if (given_up) {
-      if (!is_terminal(kernel->status))
-        set_kernel_status(ctx, kernel->id, KernelStatus::Cancelled, reason);
+      if (is_terminal(kernel->status)) continue;
+      const bool ran = !is_pre_running(kernel->status);  // before another one failed
+      set_kernel_status(ctx, kernel->id, ran ? KernelStatus::Terminated : KernelStatus::Cancelled,
+                        reason);
       continue;
     }
     // A kernel id that an agent may have seen is never used again: no answer or event about the
@@ -410,7 +415,8 @@ std::string_view terminate(Context& ctx, const SessionId& id, std::string_view r
       owe_destroy(ctx, kernel.agent, kernel_id, id, reason);
       set_kernel_status(ctx, kernel_id, KernelStatus::Terminated, reason);
     } else {
-      set_kernel_status(ctx, kernel_id, KernelStatus::Terminating, reason);
+      if (kernel.status != KernelStatus::Terminating)
+        set_kernel_status(ctx, kernel_id, KernelStatus::Terminating, reason);
       send_destroy(ctx, *ctx.state().find<Kernel>(kernel_id), reason);
     }
   }
@@ -444,7 +450,7 @@ void kernel_ended(Context& ctx, const KernelId& id, std::string_view reason,
     return;
   }
   set_kernel_status(ctx, id, KernelStatus::Terminated, reason);
-  update_kernel(ctx.changes, id, [&](Kernel& k) { k.exit_code = exit_code; });
+  if (exit_code) update_kernel(ctx.changes, id, [&](Kernel& k) { k.exit_code = exit_code; });
   if (session.status == SessionStatus::Running) {
     update_session(ctx.changes, session.id, [&](Session& s) {
       if (exit_code) s.status_data.set("kernel", Json::object({{"exit_code", *exit_code}}));

@@ -19,7 +19,7 @@ SlotMap read_capacity(Context& ctx, const AgentInfo& info) {
   SlotMap slots;
   for (const auto& [name, text] : info.slots) {
     const auto amount = parse_amount(ctx.state().slot_types().type_of(name), text);
-    if (amount && !amount->is_infinite()) slots.set(name, *amount);
+    if (amount && *amount <= kReportedMax) slots.set(name, *amount);
   }
   return slots;
 }
@@ -135,8 +135,8 @@ bool on(Context& ctx, const AgentId& id, const ImagePullFinished& event) {
   const auto kernels = waiting_for(ctx.state(), id, event.image);
   for (const KernelId& kernel : kernels) {
     set_kernel_status(ctx, kernel, KernelStatus::Prepared, "");
-    advance(ctx, ctx.state().find<Kernel>(kernel)->session);
   }
+  for (const KernelId& kernel : kernels) advance(ctx, ctx.state().find<Kernel>(kernel)->session);
   return !kernels.empty();
 }
 
@@ -144,17 +144,16 @@ bool on(Context& ctx, const AgentId& id, const ImagePullFailed& event) {
   const auto kernels = waiting_for(ctx.state(), id, event.image);
   const std::string info = fmt::format("Image pull failed: {}", event.message);
   for (const KernelId& kernel : kernels) {
-    if (is_terminal(ctx.state().find<Kernel>(kernel)->status)) continue;  // ended with its session
     set_kernel_status(ctx, kernel, KernelStatus::Cancelled, info);
-    const SessionId session = ctx.state().find<Kernel>(kernel)->session;
-    update_session(ctx.changes, session, [&](Session& s) {
+    update_session(ctx.changes, ctx.state().find<Kernel>(kernel)->session, [&](Session& s) {
       s.status_data.set("error", Json::object({{"src", "agent"},
                                                {"name", "ImagePullFailed"},
                                                {"repr", info},
                                                {"agent_id", id.str()}}));
     });
-    advance(ctx, session);
   }
+  // Only now: a session of which all kernels wait here is cancelled as a whole.
+  for (const KernelId& kernel : kernels) advance(ctx, ctx.state().find<Kernel>(kernel)->session);
   return !kernels.empty();
 }
 
@@ -183,14 +182,17 @@ bool on(Context& ctx, const AgentId& id, const KernelCreating& event) {
 }
 
 bool on(Context& ctx, const AgentId& id, const KernelStarted& event) {
+  if (ctx.state().find<Agent>(id) == nullptr) return false;  // nobody that could be asked
   const Kernel* kernel = kernel_of(ctx, id, event.kernel);
   if (kernel == nullptr || is_terminal(kernel->status)) {
     // It runs although nothing here wants it: left over from an attempt that was given up.
     owe_destroy(ctx, id, event.kernel, event.session, "not-found-in-manager");
     return false;
   }
-  if (kernel->status != KernelStatus::Prepared && kernel->status != KernelStatus::Creating)
-    return false;
+  const bool awaited =
+      kernel->status == KernelStatus::Prepared || kernel->status == KernelStatus::Creating;
+  if (!awaited || !kernel->create_sent) return false;
+  const SessionId session = kernel->session;
   const SlotTypes& types = ctx.state().slot_types();
   update_kernel(ctx.changes, event.kernel, [&](Kernel& k) {
     k.container_id = event.container_id;
@@ -202,11 +204,12 @@ bool on(Context& ctx, const AgentId& id, const KernelStarted& event) {
     // What the agent really took counts, never less than what was granted.
     for (const auto& [name, text] : *event.used_slots) {
       const auto amount = parse_amount(types.type_of(name), text);
-      if (amount && *amount > k.occupied_slots.get(name)) k.occupied_slots.set(name, *amount);
+      if (!amount || *amount > kReportedMax) continue;
+      if (*amount > k.occupied_slots.get(name)) k.occupied_slots.set(name, *amount);
     }
   });
   set_kernel_status(ctx, event.kernel, KernelStatus::Running, "");
-  advance(ctx, event.session);
+  advance(ctx, session);
   return true;
 }
 
@@ -244,6 +247,7 @@ bool on(Context& ctx, const AgentId& id, const BatchFinished& event) {
 }  // namespace
 
 bool on_agent_event(Context& ctx, const AgentEvent& event) {
+  if (event.agent.empty()) return false;
   return std::visit([&](const auto& body) { return on(ctx, event.agent, body); }, event.body);
 }
 

@@ -83,15 +83,20 @@ void on_superseded(Context& ctx, const Errand& errand, const Result<AgentReply>&
 void on_running(Context& ctx, const AgentId& agent, const Errand& errand,
                 const Result<AgentReply>& answer) {
   const Kernel* kernel = awaited(ctx, agent, errand.kernels.front());
+  if (kernel == nullptr || kernel->status != KernelStatus::Running) return;
+  if (!answer || !answer->value.is_bool() || answer->value.as_bool()) return;
+  kernel_ended(ctx, kernel->id, "container-not-found", std::nullopt);
+}
+
+// A "no" may have been said before the start whose event has come meanwhile: it is taken for an
+// answer only while the kernel is still waited for.
+void on_started(Context& ctx, const AgentId& agent, const Errand& errand,
+                const Result<AgentReply>& answer) {
+  const Kernel* kernel = awaited(ctx, agent, errand.kernels.front());
   if (kernel == nullptr || !answer || !answer->value.is_bool()) return;
-  const bool runs = answer->value.as_bool();
-  if (kernel->status == KernelStatus::Running) {
-    if (!runs) kernel_ended(ctx, kernel->id, "container-not-found", std::nullopt);
-    return;
-  }
-  const Session& session = *ctx.state().find<Session>(errand.session);
-  if (session.status != SessionStatus::Creating) return;
-  if (runs) {
+  const Session& session = *ctx.state().find<Session>(kernel->session);
+  if (session.status != SessionStatus::Creating || !is_pre_running(kernel->status)) return;
+  if (answer->value.as_bool()) {
     // Its started event is lost or late; the session need not wait for it.
     set_kernel_status(ctx, kernel->id, KernelStatus::Running, "");
     advance(ctx, errand.session);
@@ -115,10 +120,13 @@ void on_creating(Context& ctx, const AgentId& agent, const Errand& errand,
 void on_triggered(Context& ctx, const Errand& errand, const Result<AgentReply>& answer) {
   const Session* session = ctx.state().find<Session>(errand.session);
   if (session == nullptr || session->status != SessionStatus::Running ||
-      session->result != SessionResult::Undefined) {
+      session->result != SessionResult::Undefined ||
+      ctx.state().kernels_of(errand.session).front()->id != errand.kernels.front()) {
     return;
   }
-  if (answer || (errand.repeat && is_refusal(answer))) {
+  // "It is under way": the answer to our own repeat, or to a copy that the network has made.
+  const bool known = is_refusal(answer) && (errand.repeat || answer.error().kind == "RuntimeError");
+  if (answer || known) {
     update_session(ctx.changes, errand.session, [](Session& s) { s.retry_at = {}; });
   } else if (is_refusal(answer)) {
     update_session(ctx.changes, errand.session, [&](Session& s) {
@@ -135,6 +143,11 @@ void on_prepared(Context& ctx, const AgentId& agent, const Errand& errand,
                  const Result<AgentReply>& answer) {
   const Session* session = ctx.state().find<Session>(errand.session);
   if (answer || session == nullptr || session->status != SessionStatus::Preparing) return;
+  const auto kernels = ctx.state().kernels_of(errand.session);
+  const bool waits = std::any_of(kernels.begin(), kernels.end(), [&](const auto& kernel) {
+    return kernel->agent == agent && is_pre_prepared(kernel->status);
+  });
+  if (!waits) return;  // it is about an earlier attempt, or too late
   if (is_refusal(answer)) {
     fail_attempt(ctx, errand.session, agent, "check-precondition", sentence(agent, answer.error()));
   } else {
@@ -157,6 +170,8 @@ void on_answer(Context& ctx, const AgentId& agent, const Errand& errand,
       return on_superseded(ctx, errand, answer);
     case Purpose::AskRunning:
       return on_running(ctx, agent, errand, answer);
+    case Purpose::AskStarted:
+      return on_started(ctx, agent, errand, answer);
     case Purpose::AskCreating:
       return on_creating(ctx, agent, errand, answer);
     case Purpose::TriggerBatch:

@@ -34,11 +34,21 @@ void on_deadline(Context& ctx, const Session& session) {
       fail_attempt(ctx, session.id, slow, "start-sessions", phase_info);
       break;
     }
-    default: {
-      const AgentId agent = ctx.state().kernels_of(session.id).front()->agent;
-      fail_attempt(ctx, session.id, agent, "check-precondition", phase_info);
+    case SessionStatus::Reserved:
+    case SessionStatus::Scheduled:
+    case SessionStatus::Preparing:
+    case SessionStatus::Pulling:
+    case SessionStatus::Prepared: {
+      AgentId slow;
+      for (const auto& kernel : ctx.state().kernels_of(session.id)) {
+        if (slow.empty() || is_pre_prepared(kernel->status)) slow = kernel->agent;
+      }
+      fail_attempt(ctx, session.id, slow, "check-precondition", phase_info);
       break;
     }
+    default:
+      terminate(ctx, session.id, phase_info, false);
+      break;
   }
 }
 
@@ -59,7 +69,17 @@ void on_session_timer(Context& ctx, const SessionId& id) {
 
 // May a session that ran on a lost agent start again elsewhere?
 bool restartable(const Session& session) {
-  return session.status != SessionStatus::Running || session.resource_opts["restartable"].as_bool();
+  switch (session.status) {
+    case SessionStatus::Terminating:
+    case SessionStatus::Restarting:
+    case SessionStatus::RunningDegraded:
+      return false;
+    case SessionStatus::Running:
+    case SessionStatus::Preempted:
+      return session.resource_opts["restartable"].as_bool();
+    default:
+      return true;
+  }
 }
 
 void give_up_on_agent(Context& ctx, const AgentId& id) {
@@ -72,9 +92,10 @@ void give_up_on_agent(Context& ctx, const AgentId& id) {
                                           });
   for (const KernelId& kernel_id : stranded) {
     const Kernel* kernel = ctx.state().find<Kernel>(kernel_id);
-    if (kernel == nullptr || is_terminal(kernel->status)) continue;  // went with its session
+    // It may have gone with its session, or wait again for another agent.
+    if (kernel == nullptr || kernel->agent != id || !holds_resources(kernel->status)) continue;
     const Session session = *ctx.state().find<Session>(kernel->session);
-    if (session.status != SessionStatus::Terminating && restartable(session)) {
+    if (restartable(session)) {
       fail_attempt(ctx, session.id, {}, "start-sessions", "agent-lost");
       continue;
     }

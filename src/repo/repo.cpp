@@ -191,15 +191,18 @@ Result<std::vector<std::shared_ptr<const History>>> load_history(Storage& storag
   const auto column = std::find(fields.begin(), fields.end(), info.find("session_id"));
   scan.conditions.push_back({static_cast<std::uint16_t>(column - fields.begin()), Compare::Eq,
                              Value(to_string(session))});
-  auto records = storage.scan(scan);
-  if (!records) return std::unexpected(records.error());
   std::vector<std::shared_ptr<const History>> rows;
-  for (const Record& record : *records) {
-    auto row = decode(info, record.row);
-    if (!row) return std::unexpected(row.error());
-    rows.push_back(std::static_pointer_cast<const History>(*row));
+  for (;;) {
+    auto page = storage.scan(scan);
+    if (!page) return std::unexpected(page.error());
+    for (const Record& record : *page) {
+      auto row = decode(info, record.row);
+      if (!row) return std::unexpected(row.error());
+      rows.push_back(std::static_pointer_cast<const History>(*row));
+    }
+    if (page->size() < scan.limit) return rows;
+    scan.after = Row{page->back().row[0]};
   }
-  return rows;
 }
 
 Result<std::string> load_kernel_log(Storage& storage, const KernelId& kernel) {

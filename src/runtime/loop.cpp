@@ -148,10 +148,13 @@ void Manager::Impl::committed(std::shared_ptr<Batch> batch, Status status) {
   if (batch->stored) stored_ = {batch->frozen->version, batch->from.revision + 1};
   publish(*batch);
   // What grew meanwhile goes next; the queue may have been waiting for room.
-  const std::lock_guard lock(mutex_);
-  if (turn_posted_ || (queue_.empty() && growing_.inputs.empty())) return;
-  turn_posted_ = true;
-  env_.loop.post(guarded([](Impl& self) { self.turn(); }));
+  {
+    const std::lock_guard lock(mutex_);
+    if (turn_posted_) return;
+    turn_posted_ = !queue_.empty() || !growing_.inputs.empty();
+    if (turn_posted_) env_.loop.post(guarded([](Impl& self) { self.turn(); }));
+  }
+  set_idle();
 }
 
 // The connection died before the answer came. Nothing else happens until storage says what it

@@ -149,6 +149,12 @@ Status check_cluster(const State& state) {
     status = invalid(std::move(message));
     return false;
   };
+  state.table<SlotDeclaration>().for_each([&](const SlotDeclaration& slot) {
+    return state.slot_types().type_of(slot.name) == slot.type ||
+           complain(fmt::format("resource slot type {}: it is built in as {}, not {}", slot.name,
+                                to_string(state.slot_types().type_of(slot.name)),
+                                to_string(slot.type)));
+  });
   std::size_t defaults = 0;
   state.table<ResourceGroup>().for_each([&](const ResourceGroup& group) {
     defaults += group.is_default ? 1 : 0;

@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <map>
+#include <set>
+
 #include "core/accounting.hpp"
 #include "core/lifecycle.hpp"
 #include "service/service.hpp"
@@ -33,22 +36,25 @@ Result<const Keypair*> owner_keypair(const State& state, const Caller& caller,
   return keypair;
 }
 
-// Sessions that would never run without `id`, which is about to end.
-void collect_dependents(const State& state, const SessionId& id, std::vector<SessionId>& found) {
-  const std::string text = to_string(id);
-  std::vector<SessionId> direct;
+// `id` and the live sessions that would never run without it, as far as the caller may end them.
+std::vector<SessionId> with_dependents(const State& state, const Caller& caller,
+                                       const SessionId& id) {
+  std::map<std::string, std::vector<SessionId>> waiting_for;
   state.table<Session>().for_each([&](const Session& session) {
-    const auto& on = session.dependencies;
-    if (!is_terminal(session.status) && std::find(on.begin(), on.end(), text) != on.end()) {
-      direct.push_back(session.id);
-    }
+    if (is_terminal(session.status) || !may_access(caller, session)) return true;
+    for (const std::string& on : session.dependencies) waiting_for[on].push_back(session.id);
     return true;
   });
-  for (const SessionId& dependent : direct) {
-    if (std::find(found.begin(), found.end(), dependent) != found.end()) continue;
-    found.push_back(dependent);
-    collect_dependents(state, dependent, found);
+  std::vector<SessionId> found{id};
+  std::set<SessionId> seen{id};
+  for (std::size_t next = 0; next < found.size(); ++next) {
+    const auto dependents = waiting_for.find(to_string(found[next]));
+    if (dependents == waiting_for.end()) continue;
+    for (const SessionId& dependent : dependents->second) {
+      if (seen.insert(dependent).second) found.push_back(dependent);
+    }
   }
+  return found;
 }
 
 std::unexpected<Error> no_such_session() {
@@ -81,10 +87,11 @@ Result<CreateSession::Result> handle(Context& ctx, const Caller& caller,
   return CreateSession::Result{id, true};
 }
 
-Result<DestroySession::Result> handle(Context& ctx, const Caller&, const DestroySession& action) {
+Result<DestroySession::Result> handle(Context& ctx, const Caller& caller,
+                                      const DestroySession& action) {
   if (ctx.state().find<Session>(action.id) == nullptr) return no_such_session();
   std::vector<SessionId> doomed{action.id};
-  if (action.recursive) collect_dependents(ctx.state(), action.id, doomed);
+  if (action.recursive) doomed = with_dependents(ctx.state(), caller, action.id);
   const std::string reason = action.forced ? "force-terminated" : action.reason;
   DestroySession::Result result;
   for (const SessionId& id : doomed) {

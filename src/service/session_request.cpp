@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <array>
+#include <charconv>
 #include <set>
 
 #include "core/accounting.hpp"
@@ -189,6 +191,32 @@ Result<SlotMap> kernel_slots(const State& state, const CreateSession& request, c
   return slots;
 }
 
+// Sums must stay exact, whatever is asked for.
+Status check_sums(const State& state, const Session& session) {
+  const auto text = [&](std::string_view name, Amount amount) {
+    return format_amount_humanized(state.slot_types().type_of(name), amount);
+  };
+  const auto pending_of = [&](ScopeKind kind, std::string_view scope) {
+    return state.usage(kind, scope).pending_slots;
+  };
+  const std::array pending = {pending_of(ScopeKind::User, to_string(session.user)),
+                              pending_of(ScopeKind::Project, to_string(session.project)),
+                              pending_of(ScopeKind::Domain, session.domain.view()),
+                              pending_of(ScopeKind::Keypair, session.access_key.view())};
+  for (const auto& [name, amount] : session.requested_slots) {
+    if (amount > core::kReportedMax) {
+      return invalid(fmt::format("Slot \"{}\": a session can ask for {} at most", name,
+                                 text(name, core::kReportedMax)));
+    }
+    for (const SlotMap& sums : pending) {
+      if (sums.get(name) + amount <= core::kPendingMax) continue;
+      return over_quota(fmt::format("Pending sessions cannot ask for more than {} of {} together",
+                                    text(name, core::kPendingMax), name));
+    }
+  }
+  return {};
+}
+
 Status check_policy(const State& state, const CreateSession& request, const KeypairPolicy& policy,
                     const Keypair& owner, const SlotMap& total) {
   const Usage& usage = state.usage(ScopeKind::Keypair, owner.access_key.view());
@@ -232,18 +260,28 @@ Status check_ports(const CreateSession& request) {
   return {};
 }
 
-// Image labels list service ports as "name:protocol:port", comma-separated.
+// The ports in an image's list of services: "name:protocol:port" or "name:protocol:[port,port]",
+// comma-separated. Any number that stands alone between punctuation is one.
+std::set<std::int64_t> service_ports(std::string_view label) {
+  constexpr std::string_view kPunctuation = ":,[]";
+  std::set<std::int64_t> ports;
+  while (!label.empty()) {
+    const std::size_t end = std::min(label.find_first_of(kPunctuation), label.size());
+    const std::string_view word = label.substr(0, end);
+    std::int64_t port = 0;
+    const auto [stop, error] = std::from_chars(word.data(), word.data() + word.size(), port);
+    if (error == std::errc{} && stop == word.data() + word.size()) ports.insert(port);
+    label.remove_prefix(std::min(end + 1, label.size()));
+  }
+  return ports;
+}
+
 Status check_image_ports(const CreateSession& request, const Image& image) {
-  const std::string_view label = image.labels["ai.backend.service-ports"].as_string();
+  const auto taken = service_ports(image.labels["ai.backend.service-ports"].as_string());
   for (const std::int64_t port : request.preopen_ports) {
-    const std::string needle = ":" + std::to_string(port);
-    const auto at = label.find(needle);
-    if (at == std::string_view::npos) continue;
-    const auto end = at + needle.size();
-    if (end == label.size() || label[end] == ',') {
-      return invalid(
-          fmt::format("preopen_ports: {} is a service port of image {}", port, image.canonical));
-    }
+    if (!taken.contains(port)) continue;
+    return invalid(
+        fmt::format("preopen_ports: {} is a service port of image {}", port, image.canonical));
   }
   return {};
 }
@@ -410,6 +448,7 @@ Result<SessionDraft> draft_session(Context& ctx, const Caller&, const CreateSess
     draft.session.requested_slots += *slots;
     draft.kernels.push_back(make_kernel(ctx, draft.session, *slots, rank));
   }
+  if (auto ok = check_sums(state, draft.session); !ok) return std::unexpected(ok.error());
   if (const auto* policy = state.find<KeypairPolicy>(owner.resource_policy)) {
     if (auto ok = check_policy(state, request, *policy, owner, draft.session.requested_slots);
         !ok) {
