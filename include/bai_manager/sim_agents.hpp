@@ -26,8 +26,8 @@ struct SimAgentSpec {
   std::string resource_group = "default";
   std::string addr;  // what heartbeats announce; empty: "tcp://<id>:6001"
   std::string architecture = "x86_64";
-  std::string version = "26.8.0";
-  SlotMap capacity;  // must list cpu and mem
+  std::string version = "bai-sim-1";  // "bai-...": known to refuse repeats
+  SlotMap capacity;                   // must list cpu and mem
   SlotTypes slot_types;
   std::string accelerator_model;    // told with the accelerators; may be empty
   std::vector<std::string> images;  // canonical names that it can run; empty: any
@@ -174,7 +174,9 @@ class SimulatedCluster : public AgentGateway {
   SimKernelRecord totals_of(const KernelId& id) const;          // summed over the agents
   std::vector<SimKernelRecord> all_records() const;             // the same of each kernel, by id
   std::map<KernelId, std::vector<AgentId>> where_live() const;  // kernels that exist
-  // How often the manager asked for a batch command to be begun, whatever became of the request.
+  // How often the manager asked for a kernel, or for its batch command to be begun, whatever became
+  // of the request.
+  std::uint32_t creates_sent(const KernelId& id) const;
   std::uint32_t triggers_sent(const KernelId& id) const;
 
  private:

@@ -53,6 +53,9 @@ struct SimulatedCluster::Impl : std::enable_shared_from_this<SimulatedCluster::I
                AgentReplyHandler reply) {
     const std::uint64_t id = next_request++;
     if (const auto* trigger = std::get_if<TriggerBatch>(&body)) ++triggers[trigger->kernel];
+    if (const auto* create = std::get_if<CreateKernels>(&body)) {
+      for (const KernelSpec& kernel : create->kernels) ++creates[kernel.id];
+    }
     OpenRequest& open_request = open[id];
     open_request.agent = endpoint.id;
     open_request.reply = std::move(reply);
@@ -171,7 +174,7 @@ struct SimulatedCluster::Impl : std::enable_shared_from_this<SimulatedCluster::I
   std::map<std::uint64_t, OpenRequest> open;
   std::map<std::uint64_t, WaitingEvent> waiting;
   std::uint64_t next_request = 1, next_event = 1;
-  std::map<KernelId, std::uint32_t> triggers;
+  std::map<KernelId, std::uint32_t> creates, triggers;
 };
 
 SimulatedCluster::SimulatedCluster(Clock& clock, Executor& executor, std::uint64_t seed)
@@ -312,9 +315,20 @@ std::map<KernelId, std::vector<AgentId>> SimulatedCluster::where_live() const {
   return where;
 }
 
+namespace {
+
+std::uint32_t count_of(const std::map<KernelId, std::uint32_t>& counts, const KernelId& id) {
+  const auto found = counts.find(id);
+  return found == counts.end() ? 0 : found->second;
+}
+
+}  // namespace
+
+std::uint32_t SimulatedCluster::creates_sent(const KernelId& id) const {
+  return count_of(impl_->creates, id);
+}
 std::uint32_t SimulatedCluster::triggers_sent(const KernelId& id) const {
-  const auto found = impl_->triggers.find(id);
-  return found == impl_->triggers.end() ? 0 : found->second;
+  return count_of(impl_->triggers, id);
 }
 
 }  // namespace bai

@@ -56,21 +56,28 @@ void Simulation::create_session() {
 }
 
 void Simulation::submit_creation(const std::shared_ptr<Creation>& creation) {
+  if (!manager_ || creation->is_in_flight || creation->is_answered) return;
   const auto who = caller();
   if (!who) return report("lost-session", "the client's keypair is gone");
+  creation->is_in_flight = true;
   note(fmt::format("create {}{}", creation->request.name, creation->was_repeated ? " again" : ""));
   const Manager* asked = manager_.get();
   manager_->submit(*who, creation->request, [=, this](Result<CreateSession::Result> result) {
     if (asked != manager_.get()) return report("late-reply", "a dead manager has answered");
     if (creation->is_answered) return report("double-reply", creation->request.name);
+    creation->is_in_flight = false;
+    const std::string& name = creation->request.name;
+    if (!result && creation->was_repeated) {  // the first time may have made it
+      note(fmt::format("{} is refused, again later", name));
+      return world_.at(world_.now() + seconds(1), [=, this] { submit_creation(creation); });
+    }
     creation->is_answered = true;
     std::erase(creations_, creation);
-    const std::string& name = creation->request.name;
     if (!result) {
       note(fmt::format("{} is refused: {}", name, result.error().message));
       ++totals_.refused;
       if (result.error().code != ErrorCode::Unavailable) report("refused", result.error().message);
-      if (!creation->was_repeated) refused_names_.insert(name);
+      refused_names_.insert(name);
       return;
     }
     note(fmt::format("{} is accepted as {}", name, to_string(result->id)));

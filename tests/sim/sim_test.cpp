@@ -65,7 +65,7 @@ TEST_CASE("simulation: seeds") {
       "restarts, {} sessions accepted, {} refused, {} ran, {} batches, {} calls\n",
       count, first, failed, totals.steps, totals.checks, totals.commits, totals.restarts,
       totals.accepted, totals.refused, totals.ran, totals.batches, totals.calls);
-  if (!only && count >= kSeeds) {  // the simulation itself must not fall asleep
+  if (!only && failed == 0 && count >= kSeeds) {  // the simulation itself must not fall asleep
     CHECK(totals.ran > 20 * count / 2);
     CHECK(totals.batches > count);
     CHECK(totals.restarts > count);

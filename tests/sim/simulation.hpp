@@ -88,6 +88,7 @@ class Simulation {
   };
   struct Creation {
     CreateSession request;
+    bool is_in_flight = false;
     bool is_answered = false;
     bool was_repeated = false;
   };

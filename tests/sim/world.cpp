@@ -149,6 +149,7 @@ void Simulation::crash_manager() {
   if (drop_late_commit_) drop_late_commit_();
   seen_.reset();
   calls_open_ = 0;
+  for (const auto& creation : creations_) creation->is_in_flight = false;
   crash_in_steps_.reset();
   if (config_.crash_point && !crash_point_over_) {
     crash_point_over_ = true;

@@ -102,6 +102,7 @@ TEST_CASE("simulated agent: repeats of a creation are refused, while creating an
   w.world.advance(seconds(5));
   CHECK(first == "(ok)");
   CHECK(kind_of(w.create("a1", 1)) == "ResourceError");
+  CHECK(w.cluster.creates_sent(kernel_id(1)) == 3);
   const auto record = w.cluster.totals_of(kernel_id(1));
   CHECK(record.creates == 3);
   CHECK(record.created == 1);
