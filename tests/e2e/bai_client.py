@@ -118,12 +118,14 @@ class Client:
 class Server:
     """bai-manager-server on free ports with a directory of its own."""
 
-    def __init__(self, *arguments, fixture=FIXTURE, config=None, data=None):
+    def __init__(self, *arguments, fixture=FIXTURE, config=None, data=None,
+                 event_listen="tcp://127.0.0.1:*"):
         self.directory = data or tempfile.mkdtemp(prefix="bai-e2e-")
         self.owns_directory = data is None
         self.arguments = list(arguments)
         self.fixture = fixture
         self.config = config
+        self.event_listen = event_listen
         self.lines = []
         self.process = None
 
@@ -131,7 +133,7 @@ class Server:
         command = [
             os.path.join(BIN_DIR, "bai-manager-server"), "serve", "--data", self.directory,
             "--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0",
-            "--event-listen", "tcp://127.0.0.1:*"]
+            "--event-listen", self.event_listen]
         if self.fixture:
             command += ["--fixture", self.fixture]
         if self.config is not None:
