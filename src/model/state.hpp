@@ -27,9 +27,9 @@ inline constexpr std::size_t kOperationByStatus = 0;
 }  // namespace index
 
 // Instantiated once, in state.cpp: these classes are large and everybody includes them.
-#define BAI_EXTERN_TABLE(E)                                \
-  template <>                                              \
-  const KeyOf<E>& Table<E>::key_of(const E& row);          \
+#define BAI_EXTERN_TABLE(E)                       \
+  template <>                                     \
+  const KeyOf<E>& Table<E>::key_of(const E& row); \
   extern template class Table<E>;
 BAI_ENTITIES(BAI_EXTERN_TABLE)
 #undef BAI_EXTERN_TABLE
