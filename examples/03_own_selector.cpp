@@ -107,7 +107,7 @@ int main() {
     CreateSession request;
     request.name = "work-" + std::to_string(i);
     request.image = "example.org/lab/python:3.11";
-    request.slots = {{"cpu", Amount{1'000}}, {"mem", Amount{1LL << 30}}};
+    request.slots = {{"cpu", Amount{1'000}}, {"mem", Amount{2LL << 30}}};
     must(ask(*manager, world, ada, std::move(request)));
   }
   world.advance(seconds(10));
