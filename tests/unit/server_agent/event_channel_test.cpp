@@ -122,7 +122,6 @@ TEST_CASE("no acknowledgement before done; done(false) and a dropped done bring 
     std::thread([&] { sink.held.at(0)(true); }).join();  // from any thread
   }
   CHECK(client->flush(seconds(10)));
-  CHECK(listener->stats().in_flight == 0);
 }
 
 TEST_CASE("a restarted listener gets what the first one did not acknowledge, in order") {

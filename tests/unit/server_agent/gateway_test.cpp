@@ -407,7 +407,7 @@ TEST_CASE("hundreds of agents, on many ports and behind one") {
   }
   for (int i = 0; i < kShared; ++i)
     agents.push_back({AgentId("shared-" + std::to_string(i)), server.endpoint.addr, {}});
-  auto gateway = make_gateway();
+  auto gateway = make_gateway({});  // patient: the machine may be busy
   for (int round = 0; round < kRounds; ++round) {
     std::vector<Call> calls;
     for (const AgentEndpoint& agent : agents)
