@@ -74,7 +74,7 @@ else
   run_ctest tests build/dev -LE serial --parallel "$jobs"
   run_ctest serial build/dev -L serial
   # Undefined behaviour and memory errors, in the rooms where pointers live.
-  sanitized=(unit_base unit_storage conformance)
+  sanitized=(unit_base unit_storage conformance unit_server_http unit_server_auth)
   check configure-asan configure asan -DBAI_WERROR=OFF -DBAI_EXAMPLES=OFF -DBAI_BENCHMARKS=OFF
   check build-asan build asan --target "${sanitized[@]}"
   run_ctest asan build/asan -R "^($(IFS='|'; echo "${sanitized[*]}"))\$" --parallel "$jobs"

@@ -14,6 +14,7 @@ namespace bai::server {
 namespace {
 
 constexpr int kLingerMs = 100;
+constexpr int kListenBacklog = 4096;  // a whole cluster may dial at once
 constexpr int kMessagesPerTurn = 1000;
 constexpr std::size_t kMaxLoggedKinds = 64;
 constexpr std::uint64_t kRouterToken = 1;
@@ -93,6 +94,7 @@ Status EventListener::Impl::start() {
   context_ = make_context();
   if (context_) router_ = Socket(context_, ZMQ_ROUTER);
   if (!router_ || !poller_.ok() || !router_.set(ZMQ_LINGER, kLingerMs) ||
+      !router_.set(ZMQ_BACKLOG, kListenBacklog) ||
       !router_.set(ZMQ_SNDHWM, 0) ||  // acknowledgements are small and bounded by what was read
       !router_.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(options_.max_message_bytes)))
     return fail(ErrorCode::Unavailable, "The event listener cannot start: " + zmq_error());

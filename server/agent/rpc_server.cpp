@@ -18,6 +18,7 @@ namespace bai::server {
 namespace {
 
 constexpr int kLingerMs = 100;
+constexpr int kListenBacklog = 4096;  // a whole cluster may dial at once
 constexpr int kUnbindWaitMs = 500;
 constexpr int kMessagesPerTurn = 1000;  // of one port, so that none starves the others
 constexpr std::size_t kMaxPorts = 16384;
@@ -319,7 +320,8 @@ Result<std::string> RpcServer::Impl::open_port(const std::string& addr, AgentId 
     return fail(ErrorCode::Unavailable, fmt::format("{} ports are open already.", ports_.size()));
   Port port{next_port_, {}, std::move(primary), Socket(context_, ZMQ_ROUTER)};
   // Replies are bounded by max_in_flight, not by libzmq's queues, which drop silently.
-  if (!port.router || !port.router.set(ZMQ_LINGER, kLingerMs) || !port.router.set(ZMQ_SNDHWM, 0) ||
+  if (!port.router || !port.router.set(ZMQ_LINGER, kLingerMs) ||
+      !port.router.set(ZMQ_BACKLOG, kListenBacklog) || !port.router.set(ZMQ_SNDHWM, 0) ||
       !port.router.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(limits_.max_frame_bytes)) ||
       (!options_.keys.empty() && !set_curve_server(port.router, options_.keys)))
     return fail(ErrorCode::Unavailable, "No socket can be opened: " + zmq_error());

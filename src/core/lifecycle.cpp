@@ -100,7 +100,9 @@ bool any(const std::vector<std::shared_ptr<const Kernel>>& kernels, Pred&& pred)
 
 void start(Context& ctx, const SessionId& id) {
   set_session_status(ctx, id, SessionStatus::Creating, "");
-  const Session& session = *ctx.state().find<Session>(id);
+  // Should the started events be lost, the kernels are asked about.
+  const Session& session = update_session(
+      ctx.changes, id, [&](Session& s) { s.retry_at = ctx.now + ctx.options.recheck_interval; });
   std::map<AgentId, std::vector<KernelId>> by_agent;
   for (const auto& kernel : ctx.state().kernels_of(id))
     by_agent[kernel->agent].push_back(kernel->id);

@@ -416,7 +416,7 @@ TEST_CASE("hundreds of agents, on many ports and behind one") {
       CHECK(calls[i].get()->value == Json(agents[i].id.str()));
   }
   CHECK(gateway->stats().connected == agents.size());
-  CHECK(gateway->stats().dials == agents.size());
+  CHECK(gateway->stats().dials >= agents.size());  // a slow handshake is tried again
 }
 
 TEST_CASE("requests from many threads at once") {
