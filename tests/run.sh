@@ -71,8 +71,9 @@ fi
 if [ "$mode" = unit ]; then
   run_ctest unit build/dev -L unit --parallel "$jobs"
 else
-  run_ctest tests build/dev -LE serial --parallel "$jobs"
+  run_ctest tests build/dev -LE 'serial|soak' --parallel "$jobs"
   run_ctest serial build/dev -L serial
+  [ "$mode" = soak ] && run_ctest soak build/dev -L soak
   # Undefined behaviour and memory errors, in the rooms where pointers live.
   sanitized=(unit_base unit_storage conformance unit_server_http unit_server_auth)
   check configure-asan configure asan -DBAI_WERROR=OFF -DBAI_EXAMPLES=OFF -DBAI_BENCHMARKS=OFF

@@ -87,7 +87,7 @@ struct DestroySession {
   std::string reason = "user-requested";
 };
 
-struct RenameSession {  // only while RUNNING; AlreadyExists when the owner has a live one of that
+struct RenameSession {  // only while RUNNING; InvalidArgument when the owner has a live one of that
                         // name
   static constexpr std::string_view kName = "rename_session";
   struct Result {};

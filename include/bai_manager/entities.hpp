@@ -18,12 +18,12 @@
 namespace bai {
 
 // One line per entity; the order is the order of tables in the schema.
-#define BAI_ENTITIES(X)                                                                          \
-  X(Domain)                                                                                      \
-  X(Project)                                                                                     \
-  X(User) X(Keypair) X(KeypairPolicy) X(ProjectMember) X(ResourceGroup) X(ResourceGroupGrant)    \
-      X(SlotDeclaration) X(Agent) X(Image) X(Session) X(Kernel) X(Usage) X(Operation) X(History) \
-          X(KernelLog)
+// clang-format off
+#define BAI_ENTITIES(X)                                                                       \
+  X(Domain) X(Project) X(User) X(Keypair) X(KeypairPolicy) X(ProjectMember) X(ResourceGroup)  \
+  X(ResourceGroupGrant) X(SlotDeclaration) X(Agent) X(Image) X(Session) X(Kernel) X(Usage)    \
+  X(Operation) X(History) X(KernelLog)
+// clang-format on
 
 enum class EntityKind : std::uint16_t {
 #define BAI_ENTITY_KIND(E) E,

@@ -49,16 +49,20 @@ Status Manager::Impl::start() {
   PlanLimits limits;
   limits.sessions_max = options_.placements_max;
   planner_ = std::make_unique<Planner>(std::move(policies), limits);
-  Batch loaded;
+  auto loaded = std::make_shared<Batch>();
   for (const EntityInfo* info : all_entities()) {
     if (info->residence == Residence::Cold) continue;
     state_.any_table(info->kind).for_each_row([&](const RowPtr& row) {
-      loaded.changes.push_back({info->kind, nullptr, row, false});
+      loaded->changes.push_back({info->kind, nullptr, row, false});
       return true;
     });
   }
-  loaded.frozen = std::make_unique<State>(state_.freeze());
-  publish(loaded);
+  snapshot_ = std::make_shared<const Snapshot>(std::make_unique<State>(state_.freeze()));
+  // From here on the loop owns everything: a timer may be due at once.
+  env_.loop.post(guarded([loaded](Impl& self) {
+    self.arm_timers(*loaded);
+    self.feed_planner(*loaded);
+  }));
   enqueue({[](core::Context& ctx) -> Status {
              core::on_resume(ctx);
              return {};
