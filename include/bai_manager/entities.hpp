@@ -22,7 +22,7 @@ namespace bai {
 #define BAI_ENTITIES(X)                                                                       \
   X(Domain) X(Project) X(User) X(Keypair) X(KeypairPolicy) X(ProjectMember) X(ResourceGroup)  \
   X(ResourceGroupGrant) X(SlotDeclaration) X(Agent) X(Image) X(Session) X(Kernel) X(Usage)    \
-  X(Operation) X(History) X(KernelLog)
+  X(Operation) X(History) X(KernelLog) X(SessionGroup) X(Reservation) X(FairShare)
 // clang-format on
 
 enum class EntityKind : std::uint16_t {
@@ -140,6 +140,9 @@ struct Agent {
   std::string addr, public_key, public_host, region, architecture, version;
   SlotMap available_slots;  // capacity
   Json compute_plugins = Json::object();
+  Json labels = Json::object();  // name -> text
+  Json devices =
+      Json::object();  // slot -> [amount of each device]; what is not here is split by ones
   Timestamp first_contact, lost_at;
   // volatile
   SlotMap occupied_slots;         // sum over kernels that hold resources
@@ -186,7 +189,8 @@ struct Session {
   AccessKey access_key;
   ResourceGroupName resource_group;
   std::string image, architecture, tag;
-  SlotMap requested_slots;  // sum over its kernels
+  std::string session_group;  // id of a SessionGroup; empty: none
+  SlotMap requested_slots;    // sum over its kernels
   Json resource_opts = Json::object();
   Json environ = Json::object();
   std::vector<std::string> designated_agents;
@@ -225,7 +229,8 @@ struct Kernel {
   std::string cluster_hostname = "main1";
   std::string image, architecture;
   SlotMap requested_slots;
-  SlotMap occupied_slots;  // granted; empty before SCHEDULED and after the end
+  SlotMap occupied_slots;         // granted; empty before SCHEDULED and after the end
+  Json devices = Json::object();  // granted: slot -> {index of the device -> amount}
   AgentId agent;
   std::string agent_addr, container_id, kernel_host;
   std::int64_t repl_in_port = 0, repl_out_port = 0;
@@ -283,6 +288,40 @@ struct KernelLog {
   KernelId kernel;
   std::string text;
   Timestamp stored_at;
+};
+
+// Sessions that want to be near each other, or apart.
+struct SessionGroup {
+  using Key = std::string;
+  std::string id;
+  DomainName domain;
+  ProjectId project;
+  UserId owner;
+  PlacementDirection direction = PlacementDirection::None;
+  PlacementEnforcement enforcement = PlacementEnforcement::Preferred;
+  Timestamp created_at;
+};
+
+// Amounts on agents that are kept for some scopes from `starts_at` until `ends_at`.
+struct Reservation {
+  using Key = std::string;
+  std::string id;  // "<resource group>/<name>"
+  ResourceGroupName resource_group;
+  std::string name;
+  Json agents = Json::object();     // agent -> {slot -> amount}
+  std::vector<std::string> owners;  // "<scope kind>/<scope>", as in usages
+  Timestamp starts_at, ends_at, created_at;
+};
+
+// What a scope has used of a resource group, and its weight.
+struct FairShare {
+  using Key = std::string;
+  std::string id;  // "<resource group>/<scope kind>/<scope>"
+  ResourceGroupName resource_group;
+  ScopeKind scope_kind = ScopeKind::User;
+  std::string scope;
+  std::optional<std::int64_t> weight_milli;  // absent: the resource group's default
+  Json buckets = Json::object();             // day ("2026-11-23") -> {slot -> slot-seconds}
 };
 
 template <class E>

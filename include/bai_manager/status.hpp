@@ -108,8 +108,16 @@ BAI_ENUM_TEXT(UnspecifiedLimit, "LIMITED", "UNLIMITED");
 enum class ScopeKind : std::uint8_t { Domain, Project, Keypair, User };
 BAI_ENUM_TEXT(ScopeKind, "domain", "project", "keypair", "user");
 
-enum class QueueDiscipline : std::uint8_t { HeadOfLine, SkipAhead };
-BAI_ENUM_TEXT(QueueDiscipline, "head-of-line", "skip-ahead");
+// What a session that waits for room means for those behind it: all wait, none waits, or they may
+// start when that does not delay the first of them (easy) or any of them (conservative).
+enum class QueueDiscipline : std::uint8_t { HeadOfLine, SkipAhead, Easy, Conservative };
+BAI_ENUM_TEXT(QueueDiscipline, "head-of-line", "skip-ahead", "easy", "conservative");
+
+enum class PlacementDirection : std::uint8_t { None, Spread, Pack };
+BAI_ENUM_TEXT(PlacementDirection, "none", "spread", "pack");
+
+enum class PlacementEnforcement : std::uint8_t { Preferred, Strict };
+BAI_ENUM_TEXT(PlacementEnforcement, "preferred", "strict");
 
 enum class OperationStatus : std::uint8_t { Running, Done, Failed, Cancelled };
 BAI_ENUM_TEXT(OperationStatus, "running", "done", "failed", "cancelled");

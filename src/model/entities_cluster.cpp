@@ -48,12 +48,37 @@ void describe(Describe<Agent>& d) {
   d.field<&Agent::version>("version");
   d.field<&Agent::available_slots>("available_slots");
   d.field<&Agent::compute_plugins>("compute_plugins");
+  d.field<&Agent::labels>("labels");
+  d.field<&Agent::devices>("devices");
   d.field<&Agent::first_contact>("first_contact", kImmutable);
   d.field<&Agent::lost_at>("lost_at");
   d.field<&Agent::occupied_slots>("occupied_slots", kVolatile);
   d.field<&Agent::kernel_count>("kernel_count", kVolatile);
   d.field<&Agent::last_seen>("last_seen", kVolatile);
   d.index("by_resource_group", {"resource_group"});
+}
+
+void describe(Describe<Reservation>& d) {
+  d.entity("reservation", "reservations");
+  d.field<&Reservation::id>("id", kKey | kImmutable);
+  d.field<&Reservation::resource_group>("resource_group", kImmutable);
+  d.field<&Reservation::name>("name", kImmutable);
+  d.field<&Reservation::agents>("agents");
+  d.field<&Reservation::owners>("owners");
+  d.field<&Reservation::starts_at>("starts_at");
+  d.field<&Reservation::ends_at>("ends_at");
+  d.field<&Reservation::created_at>("created_at", kImmutable);
+  d.index("by_resource_group", {"resource_group", "name"});
+}
+
+void describe(Describe<FairShare>& d) {
+  d.entity("fair_share", "fair_shares");
+  d.field<&FairShare::id>("id", kKey | kImmutable);
+  d.field<&FairShare::resource_group>("resource_group", kImmutable);
+  d.field<&FairShare::scope_kind>("scope_kind", kImmutable);
+  d.field<&FairShare::scope>("scope", kImmutable);
+  d.field<&FairShare::weight_milli>("weight_milli");
+  d.field<&FairShare::buckets>("buckets");
 }
 
 void describe(Describe<Image>& d) {

@@ -21,6 +21,7 @@ void describe(Describe<Session>& d) {
   d.field<&Session::image>("image", kImmutable);
   d.field<&Session::architecture>("architecture", kImmutable);
   d.field<&Session::tag>("tag");
+  d.field<&Session::session_group>("session_group", kImmutable);
   d.field<&Session::requested_slots>("requested_slots", kImmutable);
   d.field<&Session::resource_opts>("resource_opts", kImmutable);
   d.field<&Session::environ>("environ", kImmutable);
@@ -51,6 +52,17 @@ void describe(Describe<Session>& d) {
   d.index("by_status", {"status", "resource_group"});
 }
 
+void describe(Describe<SessionGroup>& d) {
+  d.entity("session_group", "session_groups");
+  d.field<&SessionGroup::id>("id", kKey | kImmutable);
+  d.field<&SessionGroup::domain>("domain_name", kImmutable);
+  d.field<&SessionGroup::project>("project", kImmutable);
+  d.field<&SessionGroup::owner>("owner", kImmutable);
+  d.field<&SessionGroup::direction>("placement_direction", kImmutable);
+  d.field<&SessionGroup::enforcement>("placement_enforcement", kImmutable);
+  d.field<&SessionGroup::created_at>("created_at", kImmutable);
+}
+
 void describe(Describe<Kernel>& d) {
   d.entity("kernel", "kernels");
   d.field<&Kernel::id>("id", kKey | kImmutable);
@@ -63,6 +75,7 @@ void describe(Describe<Kernel>& d) {
   d.field<&Kernel::architecture>("architecture", kImmutable);
   d.field<&Kernel::requested_slots>("requested_slots", kImmutable);
   d.field<&Kernel::occupied_slots>("occupied_slots");
+  d.field<&Kernel::devices>("devices");
   d.field<&Kernel::agent>("agent");
   d.field<&Kernel::agent_addr>("agent_addr");
   d.field<&Kernel::container_id>("container_id");

@@ -10,7 +10,7 @@ namespace bai::repo {
 
 namespace {
 
-constexpr std::uint32_t kSchemaVersion = 1;
+constexpr std::uint32_t kSchemaVersion = 2;
 constexpr std::string_view kVersionKey = "version";
 constexpr std::uint16_t kNoTable = 0xffff;
 
