@@ -23,7 +23,8 @@ using namespace local;
 namespace {
 
 constexpr Duration kGoodbyeTimeout = seconds(1);
-constexpr std::string_view kVersion = "0.1.0";
+// "bai-": the manager may repeat a batch trigger whose outcome it does not know.
+constexpr std::string_view kVersion = "bai-0.1.0";
 
 std::string host_architecture() {
   utsname name{};
