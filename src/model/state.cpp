@@ -36,6 +36,9 @@ BAI_KEY_OF(Usage, id)
 BAI_KEY_OF(Operation, id)
 BAI_KEY_OF(History, id)
 BAI_KEY_OF(KernelLog, kernel)
+BAI_KEY_OF(SessionGroup, id)
+BAI_KEY_OF(Reservation, id)
+BAI_KEY_OF(FairShare, id)
 #undef BAI_KEY_OF
 
 #define BAI_TABLE(E) template class Table<E>;
