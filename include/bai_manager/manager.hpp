@@ -76,6 +76,7 @@ struct Options {
   Duration call_timeout = seconds(30);          // ... to execute, logs, files
   Duration retry_backoff = seconds(2);          // between failed attempts; doubles up to 16 times
   std::uint32_t attempts_max = 5;               // then the session is given up
+  Duration keep_ended = seconds(3600);  // ended sessions in memory; storage keeps them for ever
   Duration owed_destroy_timeout = seconds(24 * 3600);  // trying to destroy a superseded kernel
   Duration storage_backoff = milliseconds(200);        // after a refused commit
 
@@ -125,7 +126,8 @@ class Manager {
   SnapshotPtr snapshot() const;
 
   // Calls `reply` once the session runs or has ended, with the snapshot that shows it; with
-  // DeadlineExceeded after `timeout` (0: never). NotFound at once when there is no such session.
+  // DeadlineExceeded after `timeout` (0: never). NotFound at once when there is no such session,
+  // Unavailable when the manager closes first.
   void await_session(SessionId id, Duration timeout,
                      std::move_only_function<void(Result<SnapshotPtr>)> reply);
 
@@ -139,7 +141,8 @@ class Manager {
   std::string check_invariants() const;
 
   // Refuses new actions, lets those under way finish for at most `patience`, flushes storage.
-  // DeadlineExceeded when something was left (it is resumed at the next open).
+  // DeadlineExceeded when something was left (it is resumed at the next open). Whoever still waits
+  // then is answered with Unavailable. Not from the loop thread.
   Status close(Duration patience);
 
   // Stops at once without flushing anything, as a crash would; replies that are owed are dropped.

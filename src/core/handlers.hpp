@@ -30,6 +30,10 @@ void on_resume(Context& ctx);
 // An agent is there (again): asks about everything that should be on it.
 void reconcile_agent(Context& ctx, const AgentId& id);
 
+// Takes sessions that ended `Options::keep_ended` ago out of the memory, with their kernels, unless
+// a live session depends on them; and arms its own next time.
+void evict_ended(Context& ctx);
+
 // Timers that a changed row makes due.
 void collect_timers(const Change& change, const Options& options, std::vector<Timer>& timers);
 

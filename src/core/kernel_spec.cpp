@@ -22,7 +22,8 @@ std::map<std::string, std::string> make_environ(const State& state, const Sessio
   const User* user = state.find<User>(session.user);
   std::string ports;
   for (const std::int64_t port : session.preopen_ports) {
-    ports += (ports.empty() ? "" : ",") + std::to_string(port);
+    if (!ports.empty()) ports += ',';
+    ports += std::to_string(port);
   }
   env["BACKENDAI_USER_UUID"] = to_string(session.user);
   env["BACKENDAI_USER_EMAIL"] = user ? user->email : "";

@@ -112,8 +112,9 @@ void on_creating(Context& ctx, const AgentId& agent, const Errand& errand,
   if (kernel == nullptr || !answer || !answer->value.is_bool() || answer->value.as_bool()) return;
   const Session& session = *ctx.state().find<Session>(errand.session);
   if (session.status != SessionStatus::Creating || !is_pre_running(kernel->status)) return;
-  // The request never arrived, or its failure was not heard of.
-  fail_attempt(ctx, errand.session, {}, "start-sessions",
+  // The request never arrived, its failure was not heard of, or it has brought the agent down: the
+  // last must not go on for ever, and cannot be told from the others.
+  fail_attempt(ctx, errand.session, agent, "start-sessions",
                fmt::format("agent {} knows nothing of the kernel", agent.view()));
 }
 

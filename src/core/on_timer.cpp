@@ -139,6 +139,9 @@ void on_timer(Context& ctx, const Timer& timer) {
         if (operation != nullptr && operation->retry_at <= ctx.now) drive_operation(ctx, *id);
       }
       break;
+    case TimerKind::Eviction:
+      evict_ended(ctx);
+      break;
   }
 }
 
@@ -193,6 +196,7 @@ void on_resume(Context& ctx) {
     return true;
   });
   for (const SessionId& id : waiting) advance(ctx, id);
+  evict_ended(ctx);
 }
 
 }  // namespace bai::core

@@ -41,6 +41,13 @@ std::vector<Change> coalesce(std::vector<Change> changes) {
   };
   for (Change& change : changes) {
     std::size_t at = merged.size();
+    const bool is_evicted = change.is_volatile && !change.after;
+    if (is_evicted) {
+      // What was edited before is to be stored all the same.
+      made_by.erase(change.before.get());
+      merged.push_back(std::move(change));
+      continue;
+    }
     if (change.before) {
       if (const auto earlier = made_by.find(change.before.get()); earlier != made_by.end()) {
         at = earlier->second;
@@ -71,7 +78,7 @@ std::string print(std::span<const Change> changes, const SlotTypes& slots) {
     const std::string id =
         fmt::format("{} {}", info.name, info.fields[0].get_json(row, slots).dump());
     if (!change.after) {
-      fmt::format_to(line, "{}: erased\n", id);
+      fmt::format_to(line, "{}: {}\n", id, change.is_volatile ? "evicted" : "erased");
       continue;
     }
     if (!change.before) fmt::format_to(line, "{}: inserted\n", id);

@@ -13,9 +13,11 @@ namespace bai {
 
 struct Change {
   EntityKind entity{};
-  RowPtr before;             // null: inserted
-  RowPtr after;              // null: erased
-  bool is_volatile = false;  // differs in volatile fields only: nothing to store, nothing to plan
+  RowPtr before;  // null: inserted
+  RowPtr after;   // null: erased
+  // Differs in volatile fields only: nothing to store, nothing to plan. Of an erased row: it leaves
+  // the memory and stays in storage.
+  bool is_volatile = false;
 
   template <Entity E>
   const E* old_row() const {
@@ -60,6 +62,14 @@ class Changeset {
     auto before = state_.table<E>().share(key);
     BAI_ASSERT(before != nullptr, "a row that is erased exists");
     record(EntityTraits<E>::kind, std::move(before), nullptr, false);
+  }
+
+  // The row leaves the memory and stays in storage; nothing is done to it afterwards.
+  template <Entity E>
+  void evict(const KeyOf<E>& key) {
+    auto before = state_.table<E>().share(key);
+    BAI_ASSERT(before != nullptr, "a row that is evicted exists");
+    record(EntityTraits<E>::kind, std::move(before), nullptr, true);
   }
 
   // A row of a cold entity: goes to storage only.

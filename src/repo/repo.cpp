@@ -82,11 +82,13 @@ Result<std::shared_ptr<void>> decode(const EntityInfo& info, const Row& row) {
   return entity;
 }
 
-// All rows of a table in key order, page by page.
+// All rows of a table that meet the conditions, in key order, page by page.
 Status scan_all(Storage& storage, const EntityInfo& info,
-                const std::function<Status(std::shared_ptr<void>)>& take) {
+                const std::function<Status(std::shared_ptr<void>)>& take,
+                std::vector<Condition> conditions = {}) {
   Scan scan;
   scan.table = table_of(info.kind);
+  scan.conditions = std::move(conditions);
   constexpr std::uint32_t kPage = 2000;
   scan.limit = kPage;
   for (;;) {
@@ -137,16 +139,97 @@ Schema make_schema() {
   return schema;
 }
 
-Status load(Storage& storage, State& into) {
+namespace {
+
+Condition where(const EntityInfo& info, std::string_view field, Compare op, Value value) {
+  const auto& fields = layout().columns[table_of(info.kind)];
+  const auto column = std::find(fields.begin(), fields.end(), info.find(field));
+  BAI_ASSERT(column != fields.end(), "a condition is over a stored field");
+  return {static_cast<std::uint16_t>(column - fields.begin()), op, std::move(value)};
+}
+
+// Rows of sessions or kernels that live, or have ended since `ended_before`.
+template <class E, class EntityStatus>
+Status load_recent(Storage& storage, Timestamp ended_before,
+                   const std::function<Status(std::shared_ptr<void>)>& take) {
+  const EntityInfo& info = entity_info<E>();
+  for (std::size_t i = 0; i < EnumText<EntityStatus>::names.size(); ++i) {
+    const auto status = static_cast<EntityStatus>(i);
+    std::vector<Condition> conditions{
+        where(info, "status", Compare::Eq, std::string(to_string(status)))};
+    if (is_terminal(status)) {
+      conditions.push_back(where(info, "terminated_at", Compare::Ge, ended_before.ns));
+    }
+    if (auto ok = scan_all(storage, info, take, std::move(conditions)); !ok) return ok;
+  }
+  return {};
+}
+
+// What live sessions wait for the success of, however long ago that was.
+Status load_dependencies(Storage& storage, State& into) {
+  std::vector<std::string> missing;
+  into.table<Session>().for_each([&](const Session& session) {
+    if (is_terminal(session.status)) return true;
+    for (const std::string& on : session.dependencies) {
+      const auto id = parse_uuid<SessionId>(on);
+      if (id && into.find<Session>(*id) == nullptr) missing.push_back(on);
+    }
+    return true;
+  });
+  for (const std::string& id : missing) {
+    const EntityInfo& info = entity_info<Session>();
+    auto record = storage.get(table_of(info.kind), Value(id));
+    if (!record) return std::unexpected(record.error());
+    if (!*record) continue;
+    auto row = decode(info, (*record)->row);
+    if (!row) return std::unexpected(row.error());
+    into.put_row(info.kind, std::move(*row));
+  }
+  return {};
+}
+
+Status load_sessions(Storage& storage, State& into, Timestamp ended_before) {
+  auto ok = load_recent<Session, SessionStatus>(storage, ended_before, [&](auto row) -> Status {
+    into.put_row(EntityKind::Session, std::move(row));
+    return {};
+  });
+  if (!ok) return ok;
+  if (ok = load_dependencies(storage, into); !ok) return ok;
+  const auto take = [&](std::shared_ptr<void> row) -> Status {
+    const auto& kernel = *static_cast<const Kernel*>(row.get());
+    const bool is_left = into.find<Session>(kernel.session) == nullptr;
+    if (!is_left || !is_terminal(kernel.status)) into.put_row(EntityKind::Kernel, std::move(row));
+    return {};
+  };
+  if (ok = load_recent<Kernel, KernelStatus>(storage, ended_before, take); !ok) return ok;
+  // A kernel may have ended long before its session.
+  std::vector<SessionId> incomplete;
+  into.table<Session>().for_each([&](const Session& session) {
+    const std::size_t loaded = into.kernels_of(session.id).size();
+    if (static_cast<std::int64_t>(loaded) != session.cluster_size) incomplete.push_back(session.id);
+    return true;
+  });
+  for (const SessionId& id : incomplete) {
+    const EntityInfo& info = entity_info<Kernel>();
+    ok = scan_all(storage, info, take, {where(info, "session_id", Compare::Eq, to_string(id))});
+    if (!ok) return ok;
+  }
+  return {};
+}
+
+}  // namespace
+
+Status load(Storage& storage, State& into, Timestamp ended_before) {
   for (const EntityInfo* info : all_entities()) {
     if (info->residence != Residence::Memory) continue;
+    if (info->kind == EntityKind::Session || info->kind == EntityKind::Kernel) continue;
     auto ok = scan_all(storage, *info, [&](std::shared_ptr<void> row) -> Status {
       into.put_row(info->kind, std::move(row));
       return {};
     });
     if (!ok) return ok;
   }
-  return {};
+  return load_sessions(storage, into, ended_before);
 }
 
 Result<StoredVersion> stored_version(Storage& storage) {
@@ -187,10 +270,7 @@ Result<std::vector<std::shared_ptr<const History>>> load_history(Storage& storag
   const EntityInfo& info = entity_info<History>();
   Scan scan;
   scan.table = table_of(info.kind);
-  const auto& fields = layout().columns[scan.table];
-  const auto column = std::find(fields.begin(), fields.end(), info.find("session_id"));
-  scan.conditions.push_back({static_cast<std::uint16_t>(column - fields.begin()), Compare::Eq,
-                             Value(to_string(session))});
+  scan.conditions.push_back(where(info, "session_id", Compare::Eq, to_string(session)));
   std::vector<std::shared_ptr<const History>> rows;
   for (;;) {
     auto page = storage.scan(scan);

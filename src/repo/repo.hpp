@@ -13,9 +13,10 @@ namespace bai::repo {
 Schema make_schema();
 std::uint16_t table_of(EntityKind kind);  // position in the schema; derived entities have none
 
-// Reads every entity that lives in memory into an empty state.
+// Reads every entity that lives in memory into an empty state, but no sessions (and their kernels)
+// that ended before `ended_before`, unless a live session depends on them.
 // Corruption names the table, the key and the column.
-Status load(Storage& storage, State& into);
+Status load(Storage& storage, State& into, Timestamp ended_before = {});
 
 // The version that storage holds and the revision of the row that says so.
 struct StoredVersion {

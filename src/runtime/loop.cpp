@@ -122,7 +122,7 @@ void Manager::Impl::commit() {
   batch->from = stored_;
   batch->frozen = std::make_unique<State>(state_.freeze());
   if (!batch->stored) return committed(std::move(batch), {});
-  in_flight_ = true;
+  in_flight_ = batch;
   env_.storage.post(guarded([batch](Impl& self) mutable {
     const Timestamp began = self.env_.clock.now();
     const WriteBatch writes = repo::make_batch(batch->changes, batch->from, batch->frozen->version);
@@ -143,7 +143,7 @@ void Manager::Impl::commit() {
 
 void Manager::Impl::committed(std::shared_ptr<Batch> batch, Status status) {
   if (!status && status.error().code == ErrorCode::InDoubt) return find_out(std::move(batch));
-  in_flight_ = false;
+  in_flight_.reset();
   if (!status) return commit_failed(std::move(batch), status.error());
   if (batch->stored) stored_ = {batch->frozen->version, batch->from.revision + 1};
   publish(*batch);
@@ -187,7 +187,7 @@ void Manager::Impl::commit_failed(std::shared_ptr<Batch> batch, const Error& err
   growing_ = {};
   changes_.take();
   state_.restore(snapshot()->state());
-  // A row that storage will never take must not come back forever.
+  // A row that storage will never take must not come back for ever.
   const bool poisoned = error.code != ErrorCode::Unavailable;
   const Error refusal{ErrorCode::Unavailable,
                       fmt::format("The change could not be stored: {}", error.message),
@@ -198,7 +198,7 @@ void Manager::Impl::commit_failed(std::shared_ptr<Batch> batch, const Error& err
     const std::lock_guard lock(mutex_);
     storage_down_ = refusing_ = true;
     for (auto input = inputs.rbegin(); input != inputs.rend(); ++input) {
-      if (input->is_action || (poisoned && !input->is_plan)) {
+      if (input->is_action || poisoned) {
         refused.push_back(std::move(*input));
       } else {
         queue_.push_front(std::move(*input));
@@ -249,7 +249,6 @@ void Manager::Impl::send(core::Command command) {
                          return {};
                        },
                        {},
-                       false,
                        false});
       });
 }
@@ -300,7 +299,6 @@ void Manager::Impl::timers_due() {
                return {};
              },
              {},
-             false,
              false});
     timers_.erase(timers_.begin());
   }
@@ -313,7 +311,8 @@ void Manager::Impl::timers_due() {
 void Manager::Impl::feed_planner(const Batch& batch) {
   auto changes = std::make_shared<std::vector<Change>>();
   for (const Change& change : batch.changes) {
-    if (!change.is_volatile && concerns_planner(change.entity)) changes->push_back(change);
+    const bool is_known = !change.is_volatile || !change.after;  // evicted rows leave it, too
+    if (is_known && concerns_planner(change.entity)) changes->push_back(change);
   }
   if (changes->empty()) return;
   plan_wanted_ = true;
@@ -363,23 +362,42 @@ void Manager::Impl::planned(Plan plan, Duration took, std::size_t waiting) {
   auto shared = std::make_shared<const Plan>(std::move(plan));
   auto outcome = std::make_shared<core::PlanOutcome>();
   Input input;
-  input.is_plan = true;
   input.handle = [shared, outcome](core::Context& ctx) -> Status {
     *outcome = core::on_plan(ctx, *shared);
     return {};
   };
   // The next pass starts from what this one led to.
-  input.finish = [weak = weak_from_this(), outcome](const Error*) {
+  input.finish = [weak = weak_from_this(), outcome](const Error* error) {
     auto self = weak.lock();
     if (!self) return;
     self->plan_in_flight_ = false;
-    if (outcome->refused > 0) self->plan_wanted_ = true;
+    if (error != nullptr || outcome->refused > 0) {
+      self->replan_later();
+    } else {
+      self->fruitless_passes_ = 0;
+    }
+    if (error != nullptr) return;
     const std::lock_guard lock(self->mutex_);
     ++self->statistics_.passes;
     self->statistics_.placements += outcome->placed;
     self->statistics_.placements_refused += outcome->refused;
   };
   enqueue(std::move(input));
+}
+
+// After a plan that could not be applied or stored. Where the state had moved on, that change has
+// reached the planner already and the next pass follows at once. Otherwise planner and state do not
+// agree, and the same pass would fail the same way: it is tried again, but ever more rarely.
+void Manager::Impl::replan_later() {
+  constexpr Duration kFirst = milliseconds(100);
+  constexpr std::uint32_t kDoublingsMax = 9;  // 51.2 s
+  const std::int64_t factor = std::int64_t{1} << std::min(fruitless_passes_++, kDoublingsMax);
+  if (plan_retry_ != 0) return;
+  plan_retry_ = env_.loop.run_after(kFirst * factor, guarded([](Impl& self) {
+                                      self.plan_retry_ = 0;
+                                      self.plan_wanted_ = true;
+                                      self.maybe_plan();
+                                    }));
 }
 
 }  // namespace bai

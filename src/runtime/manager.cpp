@@ -36,7 +36,8 @@ Status Manager::Impl::start() {
   if (auto ok = ports_.storage->open(repo::make_schema()); !ok) return ok;
   const auto stored = repo::stored_version(*ports_.storage);
   if (!stored) return std::unexpected(stored.error());
-  if (auto ok = repo::load(*ports_.storage, state_); !ok) return ok;
+  if (auto ok = repo::load(*ports_.storage, state_, env_.clock.now() - options_.keep_ended); !ok)
+    return ok;
   stored_ = *stored;
   state_.version = stored_.version;
   core::rebuild_sums(changes_);
@@ -68,19 +69,25 @@ Status Manager::Impl::start() {
              return {};
            },
            {},
-           false,
            false});
   return {};
 }
 
 void Manager::Impl::enqueue(Input input) {
-  const std::lock_guard lock(mutex_);
-  if (abandoned_) return;
-  queue_.push_back(std::move(input));
-  idle_ = false;
-  if (turn_posted_) return;
-  turn_posted_ = true;
-  env_.loop.post(guarded([](Impl& self) { self.turn(); }));
+  {
+    const std::lock_guard lock(mutex_);
+    if (!closed_) {
+      if (abandoned_) return;
+      queue_.push_back(std::move(input));
+      idle_ = false;
+      if (turn_posted_) return;
+      turn_posted_ = true;
+      env_.loop.post(guarded([](Impl& self) { self.turn(); }));
+      return;
+    }
+  }
+  const Error closing = closing_error();
+  if (input.finish) input.finish(&closing);
 }
 
 action::ErasedReply Manager::Impl::measured(const action::ActionInfo& info,
@@ -155,7 +162,12 @@ void Manager::Impl::call_agent(Caller caller, const action::ActionInfo& info,
                            ports_.storage,
                            options_,
                            [weak = weak_from_this()](Task task) {
-                             if (auto self = weak.lock()) self->env_.storage.post(std::move(task));
+                             auto self = weak.lock();
+                             if (self && !self->abandoned_) {
+                               self->env_.storage.post(std::move(task));
+                             } else {
+                               task();  // the answer has come after the manager's end
+                             }
                            },
                            [weak = weak_from_this()](SessionId id) {
                              auto self = weak.lock();
@@ -171,7 +183,6 @@ void Manager::Impl::call_agent(Caller caller, const action::ActionInfo& info,
                                               return {};
                                             },
                                             {},
-                                            false,
                                             false});
                            },
                            [&entropy = env_.entropy] { return entropy.next(); }};
@@ -209,7 +220,11 @@ void Manager::Impl::await(SessionId id, Duration timeout,
                           std::move_only_function<void(Result<SnapshotPtr>)> reply) {
   auto shared =
       std::make_shared<std::move_only_function<void(Result<SnapshotPtr>)>>(std::move(reply));
-  env_.loop.post(guarded([id, timeout, shared](Impl& self) {
+  env_.loop.post([weak = weak_from_this(), id, timeout, shared] {
+    const auto locked = weak.lock();
+    if (!locked || locked->closed_) return (*shared)(std::unexpected(closing_error()));
+    if (locked->abandoned_) return;
+    Impl& self = *locked;
     auto current = self.snapshot();
     const Session* session = current->find<Session>(id);
     if (session == nullptr) {
@@ -227,7 +242,7 @@ void Manager::Impl::await(SessionId id, Duration timeout,
           }));
     }
     self.waiters_[id].push_back(std::move(waiter));
-  }));
+  });
 }
 
 bool Manager::Impl::finish_waiter(const SessionId& id, std::uint64_t number,
@@ -260,19 +275,63 @@ Status Manager::Impl::close(Duration patience) {
     if (abandoned_) return {};
     closing_ = true;
   }
-  bool drained = false;
   // An executor without a thread of its own is driven here; the others get on by themselves.
-  while (env_.loop.drive()) {
-  }
-  {
+  const auto wait = [this](Duration at_most, const bool& condition) {
+    while (env_.loop.drive()) {
+    }
     std::unique_lock lock(mutex_);
-    drained =
-        became_idle_.wait_for(lock, std::chrono::nanoseconds(patience.ns), [&] { return idle_; });
-  }
+    return became_idle_.wait_for(lock, std::chrono::nanoseconds(at_most.ns),
+                                 [&] { return condition; });
+  };
+  const bool drained = wait(patience, idle_);
+  // The loop answers whoever is left: only there nothing else is going on meanwhile.
+  constexpr Duration kLastReplies = seconds(5);
+  env_.loop.post(guarded([](Impl& self) { self.answer_all(); }));
+  wait(kLastReplies, closed_);
   abandon();
   if (drained) return {};
   return fail(ErrorCode::DeadlineExceeded,
               "Not everything was stored in time; it is resumed at the next start");
+}
+
+// What has not been stored by now is not going to be: says so to everybody who waits.
+void Manager::Impl::answer_all() {
+  std::vector<Input> owed;
+  const auto take = [&owed](auto& inputs) {
+    owed.insert(owed.end(), std::make_move_iterator(inputs.begin()),
+                std::make_move_iterator(inputs.end()));
+    inputs.clear();
+  };
+  const Error closing = closing_error();
+  if (in_flight_) {
+    const Error in_doubt{ErrorCode::Unavailable,
+                         "The manager closed before storage had answered: the change may have "
+                         "been stored or not",
+                         "service-unavailable",
+                         {}};
+    for (Input& input : in_flight_->inputs) {
+      if (input.finish) input.finish(&in_doubt);
+    }
+    in_flight_->inputs.clear();
+  }
+  take(growing_.inputs);
+  {
+    const std::lock_guard lock(mutex_);
+    take(queue_);
+    closed_ = true;
+    abandoned_ = true;
+  }
+  for (Input& input : owed) {
+    if (input.finish) input.finish(&closing);
+  }
+  for (auto& [id, waiting] : std::exchange(waiters_, {})) {
+    for (Waiter& waiter : waiting) {
+      if (waiter.timer != 0) env_.loop.cancel(waiter.timer);
+      waiter.reply(std::unexpected(closing));
+    }
+  }
+  const std::lock_guard lock(mutex_);
+  became_idle_.notify_all();
 }
 
 void Manager::Impl::abandon() {

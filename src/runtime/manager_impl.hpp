@@ -32,7 +32,6 @@ struct Input {
   // After publishing (null), or when it will never be handled (the reason).
   std::move_only_function<void(const Error*)> finish;
   bool is_action = false;
-  bool is_plan = false;
 };
 
 // The inputs of one commit and what they led to.
@@ -102,6 +101,8 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   void call_agent(Caller caller, const action::ActionInfo& info, std::shared_ptr<void> body,
                   action::ErasedReply reply);
   action::ErasedReply measured(const action::ActionInfo& info, action::ErasedReply reply);
+  void answer_all();
+  void replan_later();
   void log(LogLevel level, std::string_view message);
   Timestamp now();
   void set_idle();
@@ -110,7 +111,7 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   State state_;
   Changeset changes_{state_};
   Batch growing_;
-  bool in_flight_ = false;
+  std::shared_ptr<Batch> in_flight_;
   bool storage_down_ = false;
   repo::StoredVersion stored_;
   Timestamp last_now_;
@@ -118,7 +119,8 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   Executor::TimerId armed_ = 0;
   Timestamp armed_for_;
   bool plan_in_flight_ = false, plan_wanted_ = false, plan_paused_ = false;
-  Executor::TimerId plan_wake_ = 0;
+  Executor::TimerId plan_wake_ = 0, plan_retry_ = 0;
+  std::uint32_t fruitless_passes_ = 0;  // in a row
   std::map<SessionId, std::vector<Waiter>> waiters_;
   std::uint64_t next_waiter_ = 1;
 
@@ -129,6 +131,7 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   std::deque<Input> queue_;
   bool turn_posted_ = false;
   bool closing_ = false;
+  bool closed_ = false;    // everybody has been answered; nothing is taken any more
   bool refusing_ = false;  // storage is down: actions are refused at once
   bool idle_ = true;       // nothing queued, growing or in flight
   std::condition_variable became_idle_;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <utility>
 
 #include "base/assert.hpp"
@@ -174,6 +175,7 @@ struct SimulatedCluster::Impl : std::enable_shared_from_this<SimulatedCluster::I
   std::map<std::uint64_t, OpenRequest> open;
   std::map<std::uint64_t, WaitingEvent> waiting;
   std::uint64_t next_request = 1, next_event = 1;
+  std::atomic<std::uint64_t> asker = 0;  // counts disconnects
   std::map<KernelId, std::uint32_t> creates, triggers;
 };
 
@@ -207,9 +209,10 @@ SimAgent& SimulatedCluster::add(SimAgentSpec spec, SimBehaviour behaviour, Durat
 
 void SimulatedCluster::request(const AgentEndpoint& agent, AgentRequest request, Duration timeout,
                                AgentReplyHandler reply) {
-  impl_->executor.post([weak = std::weak_ptr(impl_), agent, timeout, body = std::move(request),
-                        answer = std::move(reply)]() mutable {
+  impl_->executor.post([weak = std::weak_ptr(impl_), asker = impl_->asker.load(), agent, timeout,
+                        body = std::move(request), answer = std::move(reply)]() mutable {
     if (const auto self = weak.lock()) {
+      if (self->asker != asker) return;  // it died before this was sent
       self->request(agent, std::move(body), timeout, std::move(answer));
     } else {
       answer(fail(ErrorCode::Unavailable, "the simulated cluster is gone", "gateway-stopped"));
@@ -226,6 +229,7 @@ void SimulatedCluster::forget(const AgentId& agent) {
 }
 
 void SimulatedCluster::disconnect() {
+  ++impl_->asker;
   auto doomed = std::exchange(impl_->open, {});
   for (auto& [id, request] : doomed) impl_->executor.cancel(request.timer);
 }

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <set>
+
 #include "bai_manager/schema.hpp"
 #include "service/service.hpp"
 

@@ -316,6 +316,11 @@ Status check_texts(const Context& ctx, const CreateSession& request) {
     return invalid("batch_timeout: must be longer than 0");
   }
   if (request.priority < 0 || request.priority > 100) return invalid("priority: must be 0 to 100");
+  if (!request.callback_url.empty()) {
+    return invalid(
+        "callback_url: this manager calls nobody back; leave it out and ask for the "
+        "session's status instead");
+  }
   if (request.cluster_size < 1 || request.cluster_size > ctx.options.cluster_size_max) {
     return invalid(fmt::format("cluster_size: must be 1 to {}", ctx.options.cluster_size_max));
   }

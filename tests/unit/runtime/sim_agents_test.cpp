@@ -463,7 +463,11 @@ TEST_CASE("simulated cluster: requests fail when nobody is there, and end with t
                     [&answered, witness](Result<AgentReply>) { answered = true; });
   w.world.run();
   CHECK(w.cluster.requests_open() == 1);
-  w.cluster.disconnect();
+  w.cluster.request(w.endpoint("a1"), PingAgent{}, seconds(30),
+                    [&answered, witness](Result<AgentReply>) { answered = true; });
+  w.cluster.disconnect();  // the second one has not been sent yet
+  w.world.run();
+  CHECK(w.cluster.requests_open() == 0);
   CHECK(witness.use_count() == 1);
   w.world.advance(seconds(60));
   CHECK_FALSE(answered);
