@@ -19,7 +19,7 @@ constexpr int kMessagesPerTurn = 1000;
 constexpr std::size_t kMaxLoggedKinds = 64;
 constexpr std::uint64_t kRouterToken = 1;
 
-using EventKey = std::pair<Bytes, std::uint64_t>;  // connection, sequence number
+using EventKey = std::pair<std::string, std::uint64_t>;  // connection, sequence number
 
 struct Outbox {
   explicit Outbox(Poller* to_wake) : poller(to_wake) {}
@@ -155,7 +155,7 @@ void EventListener::Impl::on_message(const Frames& frames) {
     ++malformed_;
     return log_once("frames", "A message that is no event arrived.");
   }
-  EventKey key{frames[0], *seq};
+  EventKey key{std::string(frames[0].begin(), frames[0].end()), *seq};
   if (open_.contains(key)) {
     ++repeated_;
     return;
@@ -198,7 +198,7 @@ void EventListener::Impl::take_done() {
 void EventListener::Impl::ack(const EventKey& key) {
   const SeqBytes seq = encode_seq(key.second);
   ++acked_;
-  router_.send({key.first, as_bytes(kAckFrame), seq});
+  router_.send({as_bytes(key.first), as_bytes(kAckFrame), seq});
 }
 
 EventListener::EventListener(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -14,8 +14,8 @@ constexpr std::string_view kImageRefClass = "ImageRef";
 
 class PickleWriter {
  public:
-  void op(char c) { out_.push_back(static_cast<std::uint8_t>(c)); }
-  void raw(std::string_view s) { out_.insert(out_.end(), s.begin(), s.end()); }
+  void op(char c) { out_ += c; }
+  void raw(std::string_view s) { out_ += s; }
   void memoize() {
     op('q');
     op(static_cast<char>(memo_++));
@@ -28,10 +28,10 @@ class PickleWriter {
     raw(s);
     memoize();
   }
-  Bytes take() { return std::move(out_); }
+  Bytes take() const { return {out_.begin(), out_.end()}; }
 
  private:
-  Bytes out_;
+  std::string out_;
   int memo_ = 0;
 };
 

@@ -266,7 +266,8 @@ bool RequestParser::parse_target(std::string_view target) {
   }
   request_.target = target;
   if (target == "*" && request_.method == "OPTIONS") {
-    request_.raw_path = request_.path = "*";
+    request_.path.assign(1, '*');
+    request_.raw_path.assign(1, '*');
     return true;
   }
   if (!target.starts_with('/')) {  // http://host/path, as sent to a proxy
@@ -282,7 +283,7 @@ bool RequestParser::parse_target(std::string_view target) {
   }
   const auto question = target.find('?');
   request_.raw_path = target.substr(0, question);
-  if (request_.raw_path.empty()) request_.raw_path = "/";
+  if (request_.raw_path.empty()) request_.raw_path.assign(1, '/');
   auto path = percent_decode(request_.raw_path);
   if (!path || !is_utf8(*path) || path->find('\0') != std::string::npos) return false;
   request_.path = std::move(*path);

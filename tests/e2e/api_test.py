@@ -60,6 +60,16 @@ class Api(unittest.TestCase):
                          (answer.status, answer.json))
         self.assertEqual("yes", self.user("GET", "/auth").json["authorized"])
 
+    def test_my_ip(self):
+        answer = self.user("GET", "/auth/my-ip")
+        self.assertEqual((200, {"client_ip": "127.0.0.1"}), (answer.status, answer.json))
+        # without trusted proxies in the configuration, whatever a proxy says is believed
+        headers = self.user.headers("GET", "/auth/my-ip", "text/plain")
+        headers["X-Forwarded-For"] = "203.0.113.9, 10.0.0.1"
+        answer = self.user.raw("GET", "/auth/my-ip", headers)
+        self.assertEqual({"client_ip": "203.0.113.9"}, answer.json)
+        self.assertEqual(401, self.user.raw("GET", "/auth/my-ip").status)
+
     def test_missing_content_type_signs_as_octet_stream(self):
         headers = self.user.headers("GET", "/auth/test", "application/octet-stream")
         del headers["Content-Type"]
@@ -245,6 +255,12 @@ class Api(unittest.TestCase):
             answer = self.user("POST", "/session", create_body("unknown-1", **change))
             self.assertEqual(wanted, answer.problem(), change)
 
+    def test_callbacks_are_refused(self):
+        answer = self.user("POST", "/session",
+                           create_body("sess-callback", callback_url="http://127.0.0.1:1/x"))
+        self.assertEqual(400, answer.status)
+        self.assertIn("callback_url", answer.json["msg"])
+
     def test_batch_rules(self):
         for change in ({"type": "batch"}, {"starts_at": "30m"}, {"batch_timeout": "5m"},
                        {"type": "batch", "startupCommand": "ls", "batch_timeout": -1}):
@@ -265,6 +281,7 @@ class Api(unittest.TestCase):
     def test_sessions_that_are_not_there(self):
         for method, path in (("GET", "nosuch"), ("DELETE", "nosuch"), ("GET", "nosuch/logs"),
                              ("GET", "nosuch/status-history"), ("POST", "nosuch/interrupt"),
+                             ("GET", "nosuch/history"),
                              ("POST", "nosuch/rename?name=newname"), ("GET", "nosuch/files"),
                              ("GET", "nosuch/why"),
                              ("GET", "00000000-0000-0000-0000-000000000001")):

@@ -82,6 +82,18 @@ class Sessions(unittest.TestCase):
         self.assertIn("RUNNING", history)
         self.assertEqual(history["RUNNING"], history["result"]["running"])
 
+    def test_history(self):
+        session = self.create("life-history")["sessionId"]
+        self.user("DELETE", f"/session/{session}?forced=true")
+        items = self.user("GET", f"/session/{session}/history").json["items"]
+        self.assertEqual(
+            [("schedule-sessions", "PENDING", "SCHEDULED", "SUCCESS"),
+             ("start-sessions", "CREATING", "RUNNING", "SUCCESS"),
+             ("force_terminate", "RUNNING", "TERMINATED", "SUCCESS")],
+            [(i["phase"], i["from_status"], i["to_status"], i["result"]) for i in items])
+        times = [i["created_at"] for i in items]
+        self.assertEqual(sorted(times), times)
+
     def test_enqueue_only_then_destroy(self):
         created = self.create("life-enqueue", enqueueOnly=True)
         self.assertEqual("PENDING", created["status"])
