@@ -1,0 +1,159 @@
+#include "sched/index/agent_key.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+namespace bai::sched {
+
+namespace {
+
+constexpr std::int64_t kLast = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kSpanMax = std::int64_t{1} << 60;
+constexpr unsigned kCodeBits = 64;
+constexpr unsigned kUsefulBits = 8;  // fewer are not worth having in the code
+constexpr std::uint32_t kContainerLevels = std::numeric_limits<Level>::max();
+
+constexpr std::uint64_t ones(unsigned bits) {
+  return bits >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bits) - 1;
+}
+
+}  // namespace
+
+AgentKey::AgentKey(OrderShape shape) : shape_(std::move(shape)) {
+  needed_.resize(shape_.needed.size());
+  unwanted_.resize(shape_.unwanted.size());
+  lanes_ = std::min(kLanes, needed_.size());
+  for (const KeyPart& part : shape_.parts) {
+    parts_.push_back({part.slot, part.what == KeyPart::What::MostFree});
+  }
+}
+
+void AgentKey::attach(const AgentTable& agents) {
+  agents_ = &agents;
+  empty_ = false;
+  for (std::size_t i = 0; i < needed_.size(); ++i) {
+    const SlotColumn* column = agents.column(shape_.needed[i]);
+    needed_[i] = column != nullptr ? column->free.data() : nullptr;
+    empty_ |= column == nullptr;
+  }
+  for (std::size_t i = 0; i < unwanted_.size(); ++i) {
+    const SlotColumn* column = agents.column(shape_.unwanted[i]);
+    unwanted_[i] = column != nullptr ? column->observed.data() : nullptr;
+  }
+  for (Part& part : parts_) {
+    const SlotColumn* column = agents.column(part.slot);
+    const bool needed = std::ranges::find(shape_.needed, part.slot) != shape_.needed.end();
+    part.free = column != nullptr ? column->free.data() : nullptr;
+    part.capacity = column != nullptr && !needed ? column->capacity.data() : nullptr;
+  }
+}
+
+void AgentKey::measure() {
+  unsigned left = kCodeBits;
+  coded_ = 0;
+  is_outgrown_ = false;
+  for (Part& part : parts_) {
+    std::int64_t most = 0;
+    if (const SlotColumn* column = agents_->column(part.slot)) {
+      for (const std::int64_t amount : column->capacity) most = std::max(most, amount);
+      for (const std::int64_t amount : column->free) most = std::max(most, amount);
+    }
+    part.span = 2 * std::min(most, kSpanMax / 2) + 1;  // room for larger agents to come
+    // Two values beyond the span stand for amounts above it and for agents without the slot.
+    const auto width =
+        static_cast<unsigned>(std::bit_width(static_cast<std::uint64_t>(part.span) + 2));
+    if (left < std::min(width, kUsefulBits)) break;
+    part.width = std::min(width, left);
+    part.cut = width - part.width;
+    left -= part.width;
+    part.at = left;
+    ++coded_;
+    if (part.cut > 0) break;
+  }
+  code_is_exact_ = coded_ == parts_.size() && (parts_.empty() || parts_[coded_ - 1].cut == 0);
+}
+
+bool AgentKey::has_some(AgentIndex agent) const noexcept {
+  if (empty_ || !agents_->takes_sessions(agent) ||
+      agents_->architecture(agent) != shape_.architecture) {
+    return false;
+  }
+  return std::ranges::all_of(needed_, [&](const std::int64_t* free) { return free[agent] > 0; });
+}
+
+std::uint32_t AgentKey::band(AgentIndex agent) const noexcept {
+  std::uint32_t count = 0;
+  if (!shape_.by_unused) return count;
+  for (const std::int64_t* observed : unwanted_) {
+    if (observed != nullptr && observed[agent] > 0) ++count;
+  }
+  return count;
+}
+
+Levels AgentKey::levels(AgentIndex agent) const noexcept {
+  Levels levels;
+  for (std::size_t i = 0; i < lanes_; ++i) levels.lane[i] = level_of(needed_[i][agent]);
+  if (lanes_ < kLanes) {
+    levels.lane[lanes_] = static_cast<Level>(
+        kContainerLevels - std::min(agents_->containers(agent), kContainerLevels));
+  }
+  return levels;
+}
+
+Levels AgentKey::needs(const Requirement& requirement,
+                       std::uint32_t container_limit) const noexcept {
+  Levels needs;
+  needs.lane.fill(kNoNeed);
+  std::size_t lane = 0;
+  for (const SlotRequest& r : requirement.slots) {
+    if (r.units == 0) continue;
+    if (lane < lanes_) needs.lane[lane] = level_of(r.units);
+    ++lane;
+  }
+  if (lanes_ < kLanes && requirement.containers <= container_limit) {
+    const std::uint32_t room = container_limit - requirement.containers;
+    if (room < kContainerLevels) needs.lane[lanes_] = static_cast<Level>(kContainerLevels - room);
+  }
+  return needs;
+}
+
+std::int64_t AgentKey::value(AgentIndex agent, std::size_t part) const noexcept {
+  const Part& p = parts_[part];
+  if (p.free == nullptr) return kLast;
+  if (p.capacity != nullptr && p.capacity[agent] == kAbsentSlot) return kLast;
+  return p.most ? -p.free[agent] : p.free[agent];
+}
+
+std::uint64_t AgentKey::code(AgentIndex agent) const noexcept {
+  if (parts_.empty()) return agent;
+  std::uint64_t code = 0;
+  for (std::size_t i = 0; i < coded_; ++i) {
+    const Part& p = parts_[i];
+    const std::int64_t value = this->value(agent, i);
+    if (value == kLast) {
+      code |= ones(p.width) << p.at;
+      continue;
+    }
+    // What is outside of the span keeps its side; the parts behind it no longer count.
+    const std::int64_t offset = p.most ? value + p.span - 1 : value;
+    if (offset < 0) return code;
+    if (offset >= p.span) {
+      is_outgrown_ = p.span <= kSpanMax;
+      const std::uint64_t over = ones(p.width) - (p.cut > 0 ? 0 : 1);
+      return code | (over << p.at) | ones(p.at);
+    }
+    code |= (static_cast<std::uint64_t>(offset) >> p.cut) << p.at;
+  }
+  return code;
+}
+
+bool AgentKey::before(AgentIndex a, AgentIndex b) const noexcept {
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    const std::int64_t mine = value(a, i), its = value(b, i);
+    if (mine != its) return mine < its;
+  }
+  return a < b;
+}
+
+}  // namespace bai::sched

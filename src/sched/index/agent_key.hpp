@@ -1,0 +1,76 @@
+// What one placement order knows of an agent: whether it can ever fit, its levels, and where it
+// stands in the order.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "sched/agent_table.hpp"
+#include "sched/index/levels.hpp"
+
+namespace bai::sched {
+
+// Requirements that name the same slots, the same ones of them as 0, and are looked up by the same
+// key share an order.
+struct OrderShape {
+  std::uint32_t architecture = 0;
+  bool by_unused = false;           // the key begins with UnusedCapabilities
+  std::vector<SlotIndex> needed;    // requested as more than 0
+  std::vector<SlotIndex> unwanted;  // requested as 0
+  std::vector<KeyPart> parts;       // without UnusedCapabilities, each slot once
+};
+
+class AgentKey {
+ public:
+  explicit AgentKey(OrderShape shape);
+
+  // The table's columns may have moved since the last time. `measure` also fits the codes to the
+  // amounts that there are.
+  void attach(const AgentTable& agents);
+  void measure();
+
+  // Whether it takes sessions, has the architecture and some of everything that is needed.
+  bool has_some(AgentIndex agent) const noexcept;
+  // How many unwanted slots it has some of.
+  std::uint32_t band(AgentIndex agent) const noexcept;
+  Levels levels(AgentIndex agent) const noexcept;
+  Levels needs(const Requirement& requirement, std::uint32_t container_limit) const noexcept;
+
+  // An agent with a smaller code stands before; agents with equal ones may differ in what
+  // `compare_tails` looks at.
+  std::uint64_t code(AgentIndex agent) const noexcept;
+  // True when equal codes mean equal keys.
+  bool code_is_exact() const noexcept { return code_is_exact_; }
+  // Amounts have been seen that the codes do not tell apart: time to measure again.
+  bool is_outgrown() const noexcept { return is_outgrown_; }
+  std::size_t parts() const noexcept { return parts_.size(); }
+  // A part's value as the key compares it; the smallest first.
+  std::int64_t value(AgentIndex agent, std::size_t part) const noexcept;
+  // By values, then by agent.
+  bool before(AgentIndex a, AgentIndex b) const noexcept;
+
+  const OrderShape& shape() const noexcept { return shape_; }
+
+ private:
+  struct Part {
+    SlotIndex slot = 0;
+    bool most = false;
+    const std::int64_t* free = nullptr;      // null: no agent has the slot
+    const std::int64_t* capacity = nullptr;  // null: every agent in the order has the slot
+    std::int64_t span = 0;                   // of the amounts that the code tells apart
+    unsigned width = 0, at = 0, cut = 0;     // bits in the code, their place, bits left out
+  };
+
+  OrderShape shape_;
+  std::vector<Part> parts_;
+  std::vector<const std::int64_t*> needed_, unwanted_;  // columns: free and observed
+  std::size_t lanes_ = 0;                               // of `needed`
+  std::size_t coded_ = 0;                               // parts in the code
+  bool code_is_exact_ = false;
+  mutable bool is_outgrown_ = false;
+  bool empty_ = false;  // some needed slot does not exist
+  const AgentTable* agents_ = nullptr;
+};
+
+}  // namespace bai::sched

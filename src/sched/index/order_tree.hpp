@@ -1,0 +1,179 @@
+// Agents in the order of a placement key, as a B+ tree whose nodes know the highest level of every
+// amount below them: the first agent in order that has enough is found without looking at the
+// parts of the tree where nobody has.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "sched/index/agent_key.hpp"
+
+namespace bai::sched {
+
+class OrderTree {
+ public:
+  // `keys` outlives the tree and is attached whenever the tree is used.
+  explicit OrderTree(const AgentKey& keys) : keys_(keys) {}
+
+  void clear(std::size_t agents);
+  // Makes room at `at` in the numbering of agents; the new one is not in the tree.
+  void make_room(AgentIndex at);
+  void close_gap(AgentIndex at);  // which is not in the tree
+
+  bool holds(AgentIndex agent) const noexcept { return places_[agent] != kNowhere; }
+  void insert(AgentIndex agent, std::uint32_t band);
+  void erase(AgentIndex agent);
+  void update(AgentIndex agent, std::uint32_t band);  // one that is held
+
+  std::uint32_t bands() const noexcept { return static_cast<std::uint32_t>(roots_.size()); }
+  // The first agent of the band with the levels that `accept` takes. `accept` may refuse.
+  template <class Accept>
+  std::optional<AgentIndex> first(std::uint32_t band, const Levels& needs, Accept&& accept) const;
+  // Calls `each` for every agent of the band with the levels, in order from leaf to leaf but not
+  // within a leaf; ends early when it returns false.
+  template <class Each>
+  bool for_each_leaf(std::uint32_t band, const Levels& needs, Each&& each) const;
+
+  std::size_t bytes() const noexcept;
+  // Whether everything that the tree promises is so; for tests.
+  bool is_sound() const;
+
+ private:
+  static constexpr std::uint32_t kFanout = 32;
+  static constexpr std::uint32_t kMergeAt = 7, kMergedMax = 24;
+  static constexpr std::uint32_t kNowhere = 0xffff'ffff;
+  static constexpr std::size_t kDepthMax = 12;
+
+  struct Entry {
+    Levels levels;           // an agent's; of a node below: the highest of its entries
+    std::uint64_t code = 0;  // of a node below: nobody there stands before (code, lows_, tie)
+    std::uint32_t ref = 0;   // AgentIndex, or the node below
+    AgentIndex tie = 0;
+  };
+  struct alignas(64) Node {
+    std::array<Entry, kFanout> entries;  // of agents: in no order
+  };
+  struct Head {
+    std::uint32_t count = 0;
+    std::uint32_t parent = kNowhere;
+    std::uint32_t lane = 0;  // in the parent
+    std::uint32_t height = 0, band = 0;
+  };
+
+  std::uint32_t new_node(std::uint32_t height, std::uint32_t band);
+  std::uint32_t leaf_for(AgentIndex agent, std::uint64_t code, std::uint32_t band) const noexcept;
+  bool starts_after(const Entry& bound, AgentIndex agent) const noexcept;
+  void append(std::uint32_t node, const Entry& entry);
+  void lift(std::uint32_t node, const Levels& by) noexcept;
+  void refresh(std::uint32_t node) noexcept;
+  void take_out(std::uint32_t node, std::uint32_t lane);
+  void remove_child(std::uint32_t node, std::uint32_t lane);
+  void thin_out(std::uint32_t node);
+  void split(std::uint32_t node);
+  void copy_low(std::uint32_t from, std::uint32_t to) noexcept;
+  void set_bound(Entry& bound, AgentIndex agent, std::uint64_t code);
+  void place(std::uint32_t node, std::uint32_t lane) noexcept;  // what is there knows it
+  bool is_sound(std::uint32_t node, const Entry* low, const Entry* high) const;
+
+  template <class Accept>
+  std::optional<AgentIndex> best_of(const Node& node, std::uint32_t count, const Levels& needs,
+                                    Accept&& accept) const;
+  // Leaves that may hold agents with the levels, in order.
+  class Walk;
+
+  const AgentKey& keys_;
+  std::vector<Node> nodes_;
+  std::vector<Head> heads_;
+  std::vector<std::uint32_t> unused_nodes_;
+  std::vector<std::int64_t> lows_;     // by node: the values of the key of its bound
+  std::vector<std::uint32_t> roots_;   // by band; or kNowhere
+  std::vector<std::uint32_t> places_;  // by agent: node * kFanout + lane
+};
+
+class OrderTree::Walk {
+ public:
+  Walk(const OrderTree& tree, std::uint32_t root, const Levels& needs)
+      : tree_(tree), needs_(needs) {
+    nodes_[0] = root;
+    lanes_[0] = 0;
+  }
+  // The next leaf; kNowhere at the end.
+  std::uint32_t next() noexcept {
+    if (tree_.heads_[nodes_[0]].height == 0)
+      return std::exchange(lanes_[0], 1) == 0 ? nodes_[0] : kNowhere;
+    for (;;) {
+      const std::uint32_t node = nodes_[depth_], count = tree_.heads_[node].count;
+      const Entry* entries = tree_.nodes_[node].entries.data();
+      std::uint32_t lane = lanes_[depth_];
+      while (lane < count && !covers(entries[lane].levels, needs_)) ++lane;
+      if (lane == count) {
+        if (depth_ == 0) return kNowhere;
+        --depth_;
+        continue;
+      }
+      lanes_[depth_] = lane + 1;
+      const std::uint32_t below = entries[lane].ref;
+      if (tree_.heads_[node].height == 1) return below;
+      nodes_[++depth_] = below;
+      lanes_[depth_] = 0;
+    }
+  }
+
+ private:
+  const OrderTree& tree_;
+  const Levels needs_;
+  std::array<std::uint32_t, kDepthMax> nodes_, lanes_;
+  std::size_t depth_ = 0;
+};
+
+template <class Accept>
+std::optional<AgentIndex> OrderTree::first(std::uint32_t band, const Levels& needs,
+                                           Accept&& accept) const {
+  const std::uint32_t root = roots_[band];
+  if (root == kNowhere) return std::nullopt;
+  Walk walk(*this, root, needs);
+  for (std::uint32_t leaf = walk.next(); leaf != kNowhere; leaf = walk.next()) {
+    if (const auto found = best_of(nodes_[leaf], heads_[leaf].count, needs, accept)) return found;
+  }
+  return std::nullopt;
+}
+
+template <class Each>
+bool OrderTree::for_each_leaf(std::uint32_t band, const Levels& needs, Each&& each) const {
+  const std::uint32_t root = roots_[band];
+  if (root == kNowhere) return true;
+  Walk walk(*this, root, needs);
+  for (std::uint32_t leaf = walk.next(); leaf != kNowhere; leaf = walk.next()) {
+    const Node& node = nodes_[leaf];
+    for (std::uint32_t i = 0; i < heads_[leaf].count; ++i) {
+      if (covers(node.entries[i].levels, needs) && !each(node.entries[i].ref)) return false;
+    }
+  }
+  return true;
+}
+
+template <class Accept>
+std::optional<AgentIndex> OrderTree::best_of(const Node& node, std::uint32_t count,
+                                             const Levels& needs, Accept&& accept) const {
+  std::uint32_t open = 0;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    open |= static_cast<std::uint32_t>(covers(node.entries[i].levels, needs)) << i;
+  }
+  while (open != 0) {
+    auto best = static_cast<std::uint32_t>(std::countr_zero(open));
+    for (std::uint32_t rest = open & (open - 1); rest != 0; rest &= rest - 1) {
+      const auto i = static_cast<std::uint32_t>(std::countr_zero(rest));
+      const Entry &a = node.entries[i], &b = node.entries[best];
+      if (a.code < b.code || (a.code == b.code && keys_.before(a.ref, b.ref))) best = i;
+    }
+    if (accept(node.entries[best].ref)) return node.entries[best].ref;
+    open &= ~(std::uint32_t{1} << best);
+  }
+  return std::nullopt;
+}
+
+}  // namespace bai::sched

@@ -1,0 +1,258 @@
+#include "sched/index/placement_index.hpp"
+
+#include <algorithm>
+
+namespace bai::sched {
+
+namespace {
+
+constexpr AgentIndex kGone = 0xffff'ffff;
+
+// Candidates that may have enough by their levels but do not; past this many a scan is faster.
+std::size_t misses_max(std::size_t agents) { return 64 + agents / 16; }
+
+std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
+  hash = (hash ^ value) * 0x9e37'79b9'7f4a'7c15U;
+  return hash ^ (hash >> 29U);
+}
+
+std::uint64_t hash_of(const Requirement& requirement, std::span<const KeyPart> key) {
+  std::uint64_t hash = requirement.architecture;
+  for (const SlotRequest& r : requirement.slots) {
+    hash = mixed(hash, std::uint64_t{r.slot} * 2 + (r.units != 0 ? 1 : 0));
+  }
+  for (const KeyPart& part : key) {
+    hash = mixed(hash, std::uint64_t{part.slot} * 4 + static_cast<std::uint64_t>(part.what));
+  }
+  return hash;
+}
+
+bool same_slots(std::span<const std::pair<SlotIndex, bool>> known,
+                std::span<const SlotRequest> slots) {
+  return std::ranges::equal(known, slots, [](const auto& k, const SlotRequest& r) {
+    return k.first == r.slot && k.second == (r.units != 0);
+  });
+}
+
+bool same_key(std::span<const KeyPart> a, std::span<const KeyPart> b) {
+  return std::ranges::equal(a, b, [](const KeyPart& x, const KeyPart& y) {
+    return x.what == y.what && x.slot == y.slot;
+  });
+}
+
+// Nothing when the key counts unused capabilities anywhere but at its head.
+std::optional<OrderShape> shape_of(std::uint32_t architecture,
+                                   std::span<const std::pair<SlotIndex, bool>> slots,
+                                   std::span<const KeyPart> key) {
+  OrderShape shape;
+  shape.architecture = architecture;
+  for (const auto& [slot, needed] : slots) {
+    (needed ? shape.needed : shape.unwanted).push_back(slot);
+  }
+  for (const KeyPart& part : key) {
+    if (part.what == KeyPart::What::UnusedCapabilities) {
+      if (&part != key.data() && !shape.by_unused) return std::nullopt;
+      shape.by_unused = true;
+    } else if (std::ranges::find(shape.parts, part.slot, &KeyPart::slot) == shape.parts.end()) {
+      shape.parts.push_back(part);
+    }
+  }
+  return shape;
+}
+
+}  // namespace
+
+void PlacementIndex::reset() {
+  for (Kind& kind : kinds_) {
+    if (kind.order) kind.order->is_stale = true;
+  }
+  log_begin_ += log_.size();
+  log_.clear();
+}
+
+void PlacementIndex::changed(AgentIndex agent) {
+  if (log_.size() >= limits_.log_max) trim_log();
+  log_.push_back(agent);
+}
+
+// Orders that lag far behind are built anew when they are wanted again.
+void PlacementIndex::trim_log() {
+  const std::uint64_t end = log_begin_ + log_.size();
+  std::uint64_t first = end;
+  for (Kind& kind : kinds_) {
+    if (!kind.order || kind.order->is_stale) continue;
+    if (end - kind.order->seen > log_.size() / 2) {
+      kind.order.reset();
+      kind.scans = 0;
+    } else {
+      first = std::min(first, kind.order->seen);
+    }
+  }
+  log_.erase(log_.begin(), log_.begin() + static_cast<std::ptrdiff_t>(first - log_begin_));
+  log_begin_ = first;
+}
+
+// False when building anew is cheaper than to go on renumbering.
+bool PlacementIndex::renumber() {
+  if (++renumberings_ <= limits_.renumberings_max) return true;
+  reset();
+  return false;
+}
+
+void PlacementIndex::inserted(AgentIndex at) {
+  if (!renumber()) return;
+  for (AgentIndex& agent : log_) {
+    if (agent >= at && agent != kGone) ++agent;
+  }
+  for (Kind& kind : kinds_) {
+    if (kind.order && !kind.order->is_stale) kind.order->tree.make_room(at);
+  }
+  changed(at);
+}
+
+void PlacementIndex::erased(AgentIndex at) {
+  if (!renumber()) return;
+  for (AgentIndex& agent : log_) {
+    if (agent == at) {
+      agent = kGone;
+    } else if (agent > at && agent != kGone) {
+      --agent;
+    }
+  }
+  for (Kind& kind : kinds_) {
+    if (!kind.order || kind.order->is_stale) continue;
+    OrderTree& tree = kind.order->tree;
+    if (tree.holds(at)) tree.erase(at);
+    tree.close_gap(at);
+  }
+}
+
+PlacementIndex::Kind& PlacementIndex::kind_of(const Requirement& requirement,
+                                              std::span<const KeyPart> key) {
+  const std::uint64_t hash = hash_of(requirement, key);
+  const auto is = [&](const Kind& kind) {
+    return kind.hash == hash && kind.architecture == requirement.architecture &&
+           same_slots(kind.slots, requirement.slots) && same_key(kind.key, key);
+  };
+  if (last_kind_ < kinds_.size() && is(kinds_[last_kind_])) return kinds_[last_kind_];
+  auto it = std::ranges::find_if(kinds_, is);
+  if (it == kinds_.end()) {
+    if (kinds_.size() < limits_.kinds_max) {
+      it = kinds_.insert(kinds_.end(), Kind{});
+    } else {
+      it = std::ranges::min_element(kinds_, {}, &Kind::used);
+      *it = Kind{};
+    }
+    it->hash = hash;
+    it->architecture = requirement.architecture;
+    for (const SlotRequest& r : requirement.slots) it->slots.emplace_back(r.slot, r.units != 0);
+    it->key.assign(key.begin(), key.end());
+  }
+  last_kind_ = static_cast<std::size_t>(it - kinds_.begin());
+  return *it;
+}
+
+// Null while a scan is the better bargain.
+PlacementIndex::Order* PlacementIndex::order_of(Kind& kind) {
+  kind.used = ++lookups_;
+  if (kind.order) return kind.order.get();
+  if (kind.scans < limits_.build_after) {
+    ++kind.scans;
+    return nullptr;
+  }
+  auto shape = shape_of(kind.architecture, kind.slots, kind.key);
+  if (!shape) return nullptr;
+  if (orders() >= limits_.orders_max) {
+    Kind* oldest = nullptr;
+    for (Kind& other : kinds_) {
+      if (other.order && (oldest == nullptr || other.used < oldest->used)) oldest = &other;
+    }
+    oldest->order.reset();
+    oldest->scans = 0;
+  }
+  kind.order = std::make_unique<Order>(std::move(*shape));
+  return kind.order.get();
+}
+
+void PlacementIndex::build(Order& order, const AgentTable& agents) {
+  order.keys.measure();
+  order.tree.clear(agents.size());
+  for (AgentIndex agent = 0; agent < agents.size(); ++agent) {
+    if (order.keys.has_some(agent)) order.tree.insert(agent, order.keys.band(agent));
+  }
+  order.is_stale = false;
+}
+
+void PlacementIndex::catch_up(Order& order, const AgentTable& agents) {
+  const std::uint64_t end = log_begin_ + log_.size();
+  order.keys.attach(agents);
+  if (order.is_stale || order.keys.is_outgrown() || end - order.seen > agents.size()) {
+    build(order, agents);
+  } else {
+    for (std::size_t i = order.seen - log_begin_; i < log_.size(); ++i) {
+      const AgentIndex agent = log_[i];
+      if (agent == kGone || (i + 1 < log_.size() && log_[i + 1] == agent)) continue;
+      const bool held = order.tree.holds(agent);
+      if (!order.keys.has_some(agent)) {
+        if (held) order.tree.erase(agent);
+      } else if (held) {
+        order.tree.update(agent, order.keys.band(agent));
+      } else {
+        order.tree.insert(agent, order.keys.band(agent));
+      }
+    }
+  }
+  order.seen = end;
+}
+
+std::optional<AgentIndex> PlacementIndex::best(const AgentTable& agents,
+                                               const Requirement& requirement,
+                                               std::span<const KeyPart> key,
+                                               std::uint32_t container_limit,
+                                               const AgentTest& test) {
+  if (requirement.containers > container_limit) return std::nullopt;
+  const auto scan = [&] { return scan_best(agents, requirement, key, container_limit, test); };
+  if (agents.size() < limits_.scan_below) return scan();
+  Order* order = order_of(kind_of(requirement, key));
+  if (order == nullptr) return scan();
+  renumberings_ = 0;
+  catch_up(*order, agents);
+  std::size_t misses_left = misses_max(agents.size());
+  const auto accept = [&](AgentIndex agent) {
+    std::uint8_t match = 0;
+    agents.match(agent, 1, requirement, container_limit, &match);
+    return (match != 0 && test(agent)) || misses_left-- == 0;
+  };
+  const Levels needs = order->keys.needs(requirement, container_limit);
+  for (std::uint32_t band = 0; band < order->tree.bands(); ++band) {
+    const auto found = order->tree.first(band, needs, accept);
+    if (!found) continue;
+    // The last miss stands for giving up.
+    return misses_left <= misses_max(agents.size()) ? found : scan();
+  }
+  return std::nullopt;
+}
+
+std::size_t PlacementIndex::orders() const noexcept {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(kinds_, [](const Kind& kind) { return kind.order != nullptr; }));
+}
+
+std::size_t PlacementIndex::bytes() const noexcept {
+  std::size_t bytes = log_.capacity() * sizeof(log_[0]);
+  for (const Kind& kind : kinds_) {
+    if (kind.order) bytes += sizeof(Order) + kind.order->tree.bytes();
+  }
+  return bytes;
+}
+
+bool PlacementIndex::is_sound(const AgentTable& agents) {
+  for (Kind& kind : kinds_) {
+    if (!kind.order) continue;
+    catch_up(*kind.order, agents);
+    if (!kind.order->tree.is_sound()) return false;
+  }
+  return true;
+}
+
+}  // namespace bai::sched

@@ -1,0 +1,82 @@
+// Answers "which agent has the smallest key of those that fit" without looking at all of them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "sched/index/order_tree.hpp"
+#include "sched/index/scan.hpp"
+
+namespace bai::sched {
+
+struct PlacementIndexLimits {
+  std::size_t scan_below = 64;          // agents: for fewer a scan is as fast
+  std::uint32_t build_after = 8;        // scans for the same kind of lookup before it gets an order
+  std::size_t orders_max = 12;          // kept up to date; the one not used for longest goes
+  std::size_t kinds_max = 64;           // of lookups that are remembered
+  std::size_t log_max = 1U << 16U;      // changes an order may lag behind before it is dropped
+  std::uint32_t renumberings_max = 32;  // agents that come or go between lookups before all are
+};
+
+// Keeps, for each kind of lookup (slots asked for, slots asked for as 0, key), the agents in the
+// order of its key. Whoever changes the table says so; orders follow when they are asked. Gives the
+// choice of scan_best, always. Not thread-safe; belongs to one table, which every call gets.
+class PlacementIndex {
+ public:
+  explicit PlacementIndex(const PlacementIndexLimits& limits = {}) : limits_(limits) {}
+
+  // Anything may have changed.
+  void reset();
+  // Amounts, containers, architecture or `takes_sessions` of the agent changed.
+  void changed(AgentIndex agent);
+  // The table has a new agent at `at`, or no longer has the one that was there.
+  void inserted(AgentIndex at);
+  void erased(AgentIndex at);
+
+  std::optional<AgentIndex> best(const AgentTable& agents, const Requirement& requirement,
+                                 std::span<const KeyPart> key, std::uint32_t container_limit,
+                                 const AgentTest& test = {});
+
+  std::size_t orders() const noexcept;  // kept up to date
+  std::size_t bytes() const noexcept;
+  bool is_sound(const AgentTable& agents);  // for tests; brings all orders up to date
+
+ private:
+  struct Order {
+    explicit Order(OrderShape shape) : keys(std::move(shape)), tree(keys) {}
+    AgentKey keys;
+    OrderTree tree;
+    std::uint64_t seen = 0;  // of the log
+    bool is_stale = true;    // to be built anew
+  };
+  struct Kind {  // of lookup
+    std::uint64_t hash = 0;
+    std::uint32_t architecture = 0;
+    std::vector<std::pair<SlotIndex, bool>> slots;  // and whether more than 0 is asked for
+    std::vector<KeyPart> key;
+    std::uint32_t scans = 0;
+    std::uint64_t used = 0;  // when, counted in lookups
+    std::unique_ptr<Order> order;
+  };
+
+  Kind& kind_of(const Requirement& requirement, std::span<const KeyPart> key);
+  Order* order_of(Kind& kind);
+  void catch_up(Order& order, const AgentTable& agents);
+  void build(Order& order, const AgentTable& agents);
+  void trim_log();
+  bool renumber();
+
+  PlacementIndexLimits limits_;
+  std::vector<Kind> kinds_;
+  std::size_t last_kind_ = 0;
+  std::uint64_t lookups_ = 0;
+  std::vector<AgentIndex> log_;  // of changed agents
+  std::uint64_t log_begin_ = 0;  // the number of its first entry
+  std::uint32_t renumberings_ = 0;
+};
+
+}  // namespace bai::sched

@@ -1,0 +1,331 @@
+// The placement index against a scan of every agent: the same choice after whatever happened.
+#include "sched/index/placement_index.hpp"
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+#include <vector>
+
+using namespace bai;
+using sched::AgentFacts;
+using sched::AgentTable;
+using sched::PlacementIndex;
+using sched::PlacementIndexLimits;
+using What = KeyPart::What;
+
+namespace {
+
+constexpr std::uint32_t kNoLimit = 0xffff'ffff;
+
+// As the reference does it: every agent, every rule, one after the other.
+class Oracle {
+ public:
+  Oracle(const AgentTable& agents, const Requirement& requirement, const std::vector<KeyPart>& key)
+      : agents_(agents), requirement_(requirement), key_(key) {}
+
+  std::optional<AgentIndex> best(std::uint32_t limit, const std::vector<bool>& barred) const {
+    std::optional<AgentIndex> best;
+    for (AgentIndex a = 0; a < agents_.size(); ++a) {
+      if ((barred.empty() || !barred[a]) && fits(a, limit) && (!best || precedes(a, *best))) {
+        best = a;
+      }
+    }
+    return best;
+  }
+
+ private:
+  bool fits(AgentIndex a, std::uint32_t limit) const {
+    if (!agents_.takes_sessions(a)) return false;
+    if (agents_.architecture(a) != requirement_.architecture) return false;
+    if (std::uint64_t{agents_.containers(a)} + requirement_.containers > limit) return false;
+    for (const SlotRequest& r : requirement_.slots) {
+      if (r.units > 0 && agents_.free(a, r.slot) < r.units) return false;
+    }
+    return true;
+  }
+  bool precedes(AgentIndex a, AgentIndex b) const {  // b, the earlier one, wins ties
+    for (const KeyPart& part : key_) {
+      const std::int64_t mine = value(a, part), its = value(b, part);
+      if (mine != its) return mine < its;
+    }
+    return false;
+  }
+  std::int64_t value(AgentIndex a, const KeyPart& part) const {
+    if (part.what == What::UnusedCapabilities) {
+      std::int64_t unused = 0;
+      for (const SlotRequest& r : requirement_.slots) {
+        if (r.units == 0 && agents_.observed(a, r.slot) > 0) ++unused;
+      }
+      return unused;
+    }
+    if (!agents_.has_slot(a, part.slot)) return std::numeric_limits<std::int64_t>::max();
+    const std::int64_t free = agents_.free(a, part.slot);
+    return part.what == What::LeastFree ? free : -free;
+  }
+
+  const AgentTable& agents_;
+  const Requirement& requirement_;
+  const std::vector<KeyPart>& key_;
+};
+
+// How the amounts of a random world are made.
+struct Style {
+  std::size_t slots = 3;
+  std::int64_t grain = 1;         // amounts are multiples of this
+  std::int64_t most = 1'000'000;  // capacities go up to it
+  std::uint32_t architectures = 1;
+  bool alike = false;  // all agents have the same capacity
+};
+
+// Random numbers that are quickly begun anew.
+struct Draws {
+  using result_type = std::uint64_t;
+  explicit Draws(std::uint64_t seed) : state(seed * 7919 + 1) {}
+  static constexpr std::uint64_t min() { return 0; }
+  static constexpr std::uint64_t max() { return ~std::uint64_t{0}; }
+  std::uint64_t operator()() {
+    std::uint64_t z = state += 0x9e37'79b9'7f4a'7c15U;
+    z = (z ^ (z >> 30U)) * 0xbf58'476d'1ce4'e5b9U;
+    z = (z ^ (z >> 27U)) * 0x94d0'49bb'1331'11ebU;
+    return z ^ (z >> 31U);
+  }
+  std::uint64_t state;
+};
+
+class RandomCluster {
+ public:
+  RandomCluster(std::uint64_t seed, const Style& style, std::size_t agents,
+                const PlacementIndexLimits& limits)
+      : style_(style), random_(seed), index_(limits) {
+    for (SlotIndex s = 0; s < style.slots; ++s) {
+      // Slots of very different magnitudes.
+      scale_.push_back(std::max<std::int64_t>(8 * style.grain, style.most >> (pick(4) * 6)));
+    }
+    for (std::size_t i = 0; i < agents; ++i) join();
+  }
+
+  void step() {
+    const std::size_t what = pick(1000);
+    if (what < 2) {
+      join();
+    } else if (what < 4 && table_.size() > 1) {
+      leave();
+    } else if (what < 14) {
+      alter();
+    } else if (what < 20) {
+      index_.reset();
+    } else if (what < 400 && !taken_.empty()) {
+      give_back(pick(taken_.size()));
+    } else {
+      ask();
+    }
+  }
+
+  void check_soundness() { REQUIRE(index_.is_sound(table_)); }
+  std::size_t orders() const { return index_.orders(); }
+  std::size_t asked = 0, found = 0;
+
+ private:
+  struct Taken {
+    AgentId agent;
+    Requirement requirement;
+  };
+  std::size_t pick(std::size_t n) { return static_cast<std::size_t>(random_() % n); }
+  std::int64_t amount(std::int64_t most) {
+    const auto grains = static_cast<std::size_t>(std::max<std::int64_t>(0, most / style_.grain));
+    return static_cast<std::int64_t>(pick(grains + 1)) * style_.grain;
+  }
+
+  AgentFacts facts() {
+    AgentFacts facts;
+    facts.architecture = static_cast<std::uint32_t>(pick(style_.architectures));
+    facts.takes_sessions = pick(20) != 0;
+    facts.containers = static_cast<std::uint32_t>(pick(3));
+    for (SlotIndex s = 0; s < style_.slots; ++s) {
+      if (!style_.alike && pick(4) == 0) continue;
+      facts.capacity.emplace_back(s, style_.alike ? scale_[s] : amount(scale_[s]));
+      facts.granted.resize(s + 1, 0);
+      // Sometimes more than there is: a capacity that shrank.
+      if (!style_.alike || pick(4) == 0) {
+        facts.granted[s] = pick(8) == 0 ? amount(2 * scale_[s]) : amount(scale_[s] / 2);
+      }
+    }
+    return facts;
+  }
+
+  void join() {
+    const AgentId id(fmt::format("agent-{:09}", pick(1'000'000'000)));
+    if (table_.find(id)) return;
+    const AgentIndex at = table_.add(id);
+    index_.inserted(at);
+    table_.set(at, facts());
+    index_.changed(at);
+  }
+  void leave() {
+    const auto at = static_cast<AgentIndex>(pick(table_.size()));
+    const AgentId id = table_.id(at);
+    std::erase_if(taken_, [&](const Taken& t) { return t.agent == id; });
+    table_.erase(at);
+    index_.erased(at);
+  }
+  void alter() {
+    const auto at = static_cast<AgentIndex>(pick(table_.size()));
+    const AgentId id = table_.id(at);
+    std::erase_if(taken_, [&](const Taken& t) { return t.agent == id; });
+    table_.set(at, facts());
+    index_.changed(at);
+  }
+  void give_back(std::size_t which) {
+    std::swap(taken_[which], taken_.back());
+    const AgentIndex at = *table_.find(taken_.back().agent);
+    table_.take(at, taken_.back().requirement, -1);
+    index_.changed(at);
+    taken_.pop_back();
+  }
+
+  // One of a few kinds of requests and keys, so that they come back.
+  void ask() {
+    Draws kind(pick(6));
+    Requirement requirement;
+    requirement.architecture = static_cast<std::uint32_t>(kind() % style_.architectures);
+    requirement.containers = 1 + static_cast<std::uint32_t>(pick(2));
+    std::vector<KeyPart> key;
+    const What what = kind() % 2 == 0 ? What::LeastFree : What::MostFree;
+    if (kind() % 4 != 0) key.push_back({What::UnusedCapabilities, 0});
+    for (SlotIndex s = 0; s < style_.slots; ++s) {
+      const std::uint64_t use = kind() % 4;
+      if (use == 0) continue;
+      // Mostly small: what is wanted is to be found.
+      requirement.slots.push_back({s, use == 1 ? 0 : 1 + amount(scale_[s] >> pick(8))});
+    }
+    for (const SlotRequest& r : requirement.slots) {
+      if (kind() % 8 != 0) key.push_back({kind() % 8 == 0 ? What::MostFree : what, r.slot});
+    }
+    std::shuffle(key.begin() + (key.empty() || key[0].what != What::UnusedCapabilities ? 0 : 1),
+                 key.end(), kind);
+    if (kind() % 8 == 0) key.push_back({what, static_cast<SlotIndex>(kind() % style_.slots)});
+    compare(requirement, key);
+  }
+
+  void compare(const Requirement& requirement, const std::vector<KeyPart>& key) {
+    const std::uint32_t limit = pick(2) == 0 ? kNoLimit : static_cast<std::uint32_t>(pick(8));
+    std::vector<bool> barred(pick(4) == 0 ? table_.size() : 0);
+    for (std::size_t i = 0; i < barred.size(); ++i) barred[i] = pick(2) == 0;
+    const auto may = [&](AgentIndex a) { return barred.empty() || !barred[a]; };
+    const auto expected = Oracle(table_, requirement, key).best(limit, barred);
+    const auto chosen = index_.best(table_, requirement, key, limit, may);
+    ++asked;
+    if (chosen != expected) REQUIRE(chosen == expected);
+    if (!chosen) return;
+    ++found;
+    table_.take(*chosen, requirement, 1);
+    index_.changed(*chosen);
+    taken_.push_back({table_.id(*chosen), requirement});
+  }
+
+  Style style_;
+  Draws random_;
+  std::vector<std::int64_t> scale_;
+  AgentTable table_;
+  PlacementIndex index_;
+  std::vector<Taken> taken_;
+};
+
+PlacementIndexLimits at_once() {
+  PlacementIndexLimits limits;
+  limits.scan_below = 0;
+  limits.build_after = 0;
+  return limits;
+}
+
+bool soak() { return std::getenv("BAI_SOAK") != nullptr; }
+
+void walk(std::uint64_t seed, const Style& style, std::size_t agents, std::size_t steps,
+          const PlacementIndexLimits& limits) {
+  CAPTURE(seed);
+  RandomCluster cluster(seed, style, agents, limits);
+  for (std::size_t i = 0; i < steps; ++i) {
+    cluster.step();
+    if (i % 4096 == 0) cluster.check_soundness();
+  }
+  cluster.check_soundness();
+  CHECK(cluster.asked > steps / 3);
+  CHECK(cluster.found > cluster.asked / 20);
+}
+
+}  // namespace
+
+TEST_CASE("the index chooses as a scan does, whatever the amounts") {
+  const std::size_t rounds = soak() ? 100 : 1;
+  std::uint64_t seed = 1;
+  for (std::size_t round = 0; round < rounds; ++round) {
+    walk(seed++, {3, 1, std::int64_t{1} << 40, 1, false}, 80, 120'000, at_once());
+    walk(seed++, {4, 1000, 64'000, 2, false}, 70, 120'000, at_once());
+    walk(seed++, {2, 1, 12, 1, false}, 60, 120'000, at_once());      // many equal keys
+    walk(seed++, {3, 1, 1 << 20, 1, true}, 100, 60'000, at_once());  // agents alike
+    walk(seed++, {8, 1, std::int64_t{1} << 50, 3, false}, 60, 60'000, at_once());
+    walk(seed++, {12, 1, 1 << 16, 1, true}, 60, 60'000, at_once());  // more slots than lanes
+    walk(seed++, {1, 1, 1 << 30, 1, false}, 3, 60'000, at_once());
+    walk(seed++, {3, 1, 1 << 30, 1, false}, 1500, 6'000, at_once());  // a tree of three levels
+    walk(seed++, {3, 1000, 8000, 1, true}, 1500, 6'000, at_once());
+    walk(seed++, {4, 1, 1 << 20, 1, false}, 80, 50'000, {});  // some scans, some orders
+  }
+}
+
+TEST_CASE("an order is built for lookups that come back, and the oldest goes") {
+  AgentTable table;
+  for (int i = 0; i < 100; ++i) {
+    AgentFacts facts;
+    facts.takes_sessions = true;
+    for (SlotIndex s = 0; s < 4; ++s) facts.capacity.emplace_back(s, 100 + i);
+    table.set(table.add(AgentId(fmt::format("{:03}", i))), facts);
+  }
+  PlacementIndexLimits limits;
+  limits.build_after = 3;
+  limits.orders_max = 2;
+  PlacementIndex index(limits);
+  const auto ask = [&](SlotIndex slot) {
+    Requirement requirement;
+    requirement.slots.push_back({slot, 10});
+    return index.best(table, requirement, std::vector<KeyPart>{{What::MostFree, slot}}, kNoLimit);
+  };
+  for (int i = 0; i < 3; ++i) CHECK(ask(0) == AgentIndex{99});
+  CHECK(index.orders() == 0);
+  CHECK(ask(0) == AgentIndex{99});
+  CHECK(index.orders() == 1);
+  for (SlotIndex slot = 1; slot < 4; ++slot) {
+    for (int i = 0; i < 4; ++i) CHECK(ask(slot) == AgentIndex{99});
+  }
+  CHECK(index.orders() == 2);
+  CHECK(index.bytes() > 0);
+}
+
+TEST_CASE("an order that lags too far behind is dropped, one that is in use is kept") {
+  AgentTable table;
+  for (int i = 0; i < 100; ++i) {
+    AgentFacts facts;
+    facts.takes_sessions = true;
+    facts.capacity = {{0, 1000}, {1, 1000}};
+    table.set(table.add(AgentId(fmt::format("{:03}", i))), facts);
+  }
+  PlacementIndexLimits limits = at_once();
+  limits.log_max = 64;
+  PlacementIndex index(limits);
+  Requirement first, second;
+  first.slots.push_back({0, 1});
+  second.slots.push_back({1, 1});
+  const std::vector<KeyPart> by_first{{What::MostFree, 0}}, by_second{{What::MostFree, 1}};
+  CHECK(index.best(table, second, by_second, kNoLimit) == AgentIndex{0});
+  for (AgentIndex i = 0; i < 200; ++i) {
+    const auto chosen = index.best(table, first, by_first, kNoLimit);
+    REQUIRE(chosen == i % 100);
+    table.take(*chosen, first, 1);
+    index.changed(*chosen);
+  }
+  CHECK(index.orders() == 1);
+  CHECK(index.best(table, second, by_second, kNoLimit) == AgentIndex{0});
+  CHECK(index.orders() == 2);
+}
