@@ -5,6 +5,7 @@
 #include <map>
 
 #include "core/accounting.hpp"
+#include "core/fair_share.hpp"
 #include "core/kernel_spec.hpp"
 
 namespace bai::core {
@@ -178,6 +179,7 @@ void set_session_status(Context& ctx, const SessionId& id, SessionStatus to,
 }
 
 void set_kernel_status(Context& ctx, const KernelId& id, KernelStatus to, std::string_view info) {
+  if (is_terminal(to)) record_usage(ctx.changes, *ctx.state().find<Kernel>(id), ctx.now);
   update_kernel(ctx.changes, id, [&](Kernel& k) {
     BAI_ASSERT(can_become(k.status, to), "a kernel takes a transition that exists");
     k.status = to;
@@ -187,6 +189,7 @@ void set_kernel_status(Context& ctx, const KernelId& id, KernelStatus to, std::s
     if (!is_terminal(to)) return;
     k.terminated_at = ctx.now;
     k.occupied_slots = {};
+    k.devices = Json::object();
   });
 }
 
@@ -351,6 +354,7 @@ void fail_attempt(Context& ctx, const SessionId& id, const AgentId& agent, std::
     // A kernel id that an agent may have seen is never used again: no answer or event about the
     // failed attempt can be taken for one about the next.
     Kernel fresh = *kernel;
+    record_usage(ctx.changes, *kernel, ctx.now);
     erase_kernel(ctx.changes, kernel->id);
     if (fresh.create_sent) fresh.id = mint<KernelId>(ctx.now, ctx.entropy);
     fresh.status = KernelStatus::Pending;
@@ -362,6 +366,7 @@ void fail_attempt(Context& ctx, const SessionId& id, const AgentId& agent, std::
     fresh.repl_in_port = fresh.repl_out_port = 0;
     fresh.service_ports = Json::array();
     fresh.occupied_slots = {};
+    fresh.devices = Json::object();
     fresh.create_sent = false;
     fresh.exit_code.reset();
     fresh.starts_at = fresh.terminated_at = {};

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/accounting.hpp"
+#include "core/fair_share.hpp"
 #include "core/lifecycle.hpp"
 #include "service/service.hpp"
 #include "service/session_request.hpp"
@@ -82,6 +83,7 @@ Result<CreateSession::Result> handle(Context& ctx, const Caller& caller,
   auto draft = draft_session(ctx, caller, action, **owner);
   if (!draft) return std::unexpected(draft.error());
   const SessionId id = draft->session.id;
+  core::ensure_fair_shares(ctx.changes, draft->session);
   core::insert_session(ctx.changes, std::move(draft->session));
   for (Kernel& kernel : draft->kernels) core::insert_kernel(ctx.changes, std::move(kernel));
   return CreateSession::Result{id, true};

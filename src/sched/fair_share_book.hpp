@@ -1,0 +1,89 @@
+// What domains, projects and users have used of resource groups: the FairShare rows, and what
+// kernels that run have used since they started. Adding and removing a kernel is O(its slots);
+// a factor is O(slots) unless something of its scope has changed since it was last asked for.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "bai_manager/entities.hpp"
+#include "sched/agent_table.hpp"
+#include "sched/fair_share.hpp"
+#include "sched/intern.hpp"
+
+namespace bai::sched {
+
+// What the factors of one pass are computed with.
+struct FairShareMoment {
+  Timestamp now;
+  std::uint64_t version = 0;                 // of the mirror: capacities belong to it
+  std::span<const std::int64_t> capacities;  // of the resource group, by slot
+  std::span<const SlotType> types;           // by slot
+};
+
+// The scopes of one resource group. Factors may be asked for on another thread than other groups'.
+class GroupShares {
+ public:
+  using Scopes = std::array<std::uint32_t, 3>;  // domain, project, user
+
+  Scopes scopes_of(const Owner& owner);
+  void set_row(const FairShare& row, Names& slots);
+  void forget_row(const FairShare& row);
+  // A kernel of the scopes' that runs since `start` with `amounts`; `sign` is 1 or -1.
+  void count_running(const Scopes& scopes, Timestamp start, const SlotMap& amounts, Names& slots,
+                     int sign);
+
+  // `owner` is the mirror's number of what `names` says.
+  FairShareFactors factors(std::uint32_t owner, const Owner& names,
+                           const FairShareSettings& settings, const FairShareMoment& moment,
+                           const Names& slots);
+  // By name: the row and what runs, for the mirror's dump.
+  std::map<std::string, std::string> dump(const Names& slots) const;
+
+ private:
+  struct Started {  // kernels that started on one day and run
+    std::vector<std::int64_t> units;
+    std::vector<Int128> units_ns;  // each one's units times its start
+  };
+  struct Line {  // of one slot: past + (slope * now - offset) of today
+    double past = 0;
+    Int128 slope = 0, offset = 0;
+  };
+  struct Scope {
+    bool has_row = false;
+    std::optional<std::int64_t> weight_milli;
+    std::map<std::int64_t, std::vector<std::int64_t>> ended;  // by day and slot
+    std::map<std::int64_t, Started> started;                  // by day
+    // derived
+    std::uint64_t lines_revision = 0;  // of the settings; 0: stale
+    std::int64_t lines_day = 0;
+    std::vector<Line> lines;  // by slot
+    std::uint64_t factor_revision = 0, factor_version = 0;
+    Timestamp factor_now;
+    std::int32_t factor = 0;
+  };
+
+  std::uint32_t scope_of(ScopeKind kind, std::string_view scope);
+  void use(const FairShareSettings& settings);
+  void refresh_lines(Scope& scope, std::int64_t today);
+  void add_started(Scope& scope, std::int64_t today);
+  std::int32_t factor(Scope& scope, const FairShareMoment& moment);
+
+  std::unordered_map<std::string, std::uint32_t> index_;
+  std::deque<Scope> scopes_;
+  std::vector<Scopes> by_owner_;
+  FairShareSettings settings_;
+  std::uint64_t revision_ = 0;
+  std::vector<std::int64_t> weights_;  // of slots, in thousandths, by `settings_`
+  std::vector<SlotType> types_;        // of slots, of the moment asked about last
+};
+
+}  // namespace bai::sched

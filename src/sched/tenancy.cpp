@@ -1,0 +1,172 @@
+#include "sched/tenancy.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace bai::sched {
+
+namespace {
+
+bool holds(const Kernel* kernel) {
+  return kernel != nullptr && holds_resources(kernel->status) && !kernel->agent.empty();
+}
+
+bool alike(const Kernel& a, const Kernel& b) {
+  return a.session == b.session && a.agent == b.agent && a.starts_at == b.starts_at &&
+         a.occupied_slots == b.occupied_slots;
+}
+
+// Whether a session's kernels can be somewhere.
+bool is_tenant(const Session* session) {
+  return session != nullptr && !is_terminal(session->status) &&
+         session->status != SessionStatus::Pending;
+}
+
+}  // namespace
+
+void Tenancy::count(const Tenant& tenant, const Kernel& kernel, int sign) {
+  if (kernel.starts_at == Timestamp{}) return;
+  shares(tenant.resource_group)
+      .count_running(tenant.scopes, kernel.starts_at, kernel.occupied_slots, slots_, sign);
+}
+
+void Tenancy::count_member(const Tenant& tenant, const AgentId& agent, int sign) {
+  if (tenant.session_group.empty()) return;
+  Members& members = members_[tenant.session_group];
+  std::uint32_t& sessions = members[agent];
+  sessions = sign > 0 ? sessions + 1 : sessions - 1;
+  if (sessions == 0) members.erase(agent);
+  if (members.empty()) members_.erase(tenant.session_group);
+}
+
+namespace {
+
+// Each agent once.
+template <class Kernels, class Visit>
+void for_each_agent(const Kernels& kernels, Visit&& visit) {
+  for (std::size_t i = 0; i < kernels.size(); ++i) {
+    const auto before = kernels.begin() + static_cast<std::ptrdiff_t>(i);
+    if (std::none_of(kernels.begin(), before,
+                     [&](const auto& other) { return other->agent == kernels[i]->agent; })) {
+      visit(kernels[i]->agent);
+    }
+  }
+}
+
+}  // namespace
+
+void Tenancy::learn(Tenant& tenant, const Session& session) {
+  tenant.known = true;
+  tenant.resource_group = session.resource_group;
+  tenant.session_group = session.session_group;
+  tenant.scopes =
+      shares(session.resource_group).scopes_of({session.user, session.project, session.domain, {}});
+  for (const auto& kernel : tenant.kernels) count(tenant, *kernel, 1);
+  for_each_agent(tenant.kernels, [&](const AgentId& agent) { count_member(tenant, agent, 1); });
+}
+
+void Tenancy::forget(Tenant& tenant) {
+  if (!tenant.known) return;
+  tenant.known = false;
+  for (const auto& kernel : tenant.kernels) count(tenant, *kernel, -1);
+  for_each_agent(tenant.kernels, [&](const AgentId& agent) { count_member(tenant, agent, -1); });
+}
+
+void Tenancy::on_session(const Change& change) {
+  const Session *before = change.old_row<Session>(), *after = change.new_row<Session>();
+  const SessionId id = after != nullptr ? after->id : before->id;
+  if (!is_tenant(after)) {
+    const auto it = tenants_.find(id);
+    if (it == tenants_.end()) return;
+    forget(it->second);
+    if (it->second.kernels.empty()) tenants_.erase(it);
+    return;
+  }
+  Tenant& tenant = tenants_[id];
+  if (tenant.known && before != nullptr && before->resource_group == after->resource_group &&
+      before->session_group == after->session_group && before->user == after->user &&
+      before->project == after->project && before->domain == after->domain) {
+    return;
+  }
+  forget(tenant);
+  learn(tenant, *after);
+}
+
+void Tenancy::on_kernel(const Change& change) {
+  const Kernel *before = change.old_row<Kernel>(), *after = change.new_row<Kernel>();
+  const bool held = holds(before), holds_now = holds(after);
+  if (!held && !holds_now) return;
+  if (held && holds_now && alike(*before, *after)) return;
+  if (held) {
+    const auto it = tenants_.find(before->session);
+    Tenant& tenant = it->second;
+    const auto at = std::ranges::find(tenant.kernels, before->id,
+                                      [](const auto& kernel) { return kernel->id; });
+    const auto old = *at;
+    tenant.kernels.erase(at);
+    const bool last = std::ranges::none_of(
+        tenant.kernels, [&](const auto& other) { return other->agent == old->agent; });
+    if (tenant.known) count(tenant, *old, -1);
+    if (tenant.known && last) count_member(tenant, old->agent, -1);
+    if (!tenant.known && tenant.kernels.empty()) tenants_.erase(it);
+  }
+  if (!holds_now) return;
+  Tenant& tenant = tenants_[after->session];
+  const bool first = std::ranges::none_of(
+      tenant.kernels, [&](const auto& other) { return other->agent == after->agent; });
+  tenant.kernels.push_back(std::static_pointer_cast<const Kernel>(change.after));
+  if (!tenant.known) return;
+  count(tenant, *after, 1);
+  if (first) count_member(tenant, after->agent, 1);
+}
+
+void Tenancy::on_fair_share(const Change& change) {
+  const FairShare *before = change.old_row<FairShare>(), *after = change.new_row<FairShare>();
+  if (after != nullptr) {
+    shares(after->resource_group).set_row(*after, slots_);
+  } else {
+    shares(before->resource_group).forget_row(*before);
+  }
+}
+
+void Tenancy::on_session_group(const Change& change) {
+  if (change.after) {
+    auto after = std::static_pointer_cast<const SessionGroup>(change.after);
+    groups_[after->id] = std::move(after);
+  } else {
+    groups_.erase(change.old_row<SessionGroup>()->id);
+  }
+}
+
+const SessionGroup* Tenancy::session_group(std::string_view id) const {
+  const auto it = groups_.find(id);
+  return it == groups_.end() ? nullptr : it->second.get();
+}
+
+const Members* Tenancy::members(std::string_view session_group) const {
+  const auto it = members_.find(session_group);
+  return it == members_.end() ? nullptr : &it->second;
+}
+
+std::string Tenancy::dump() const {
+  std::string text;
+  for (const auto& [group, shares] : shares_) {
+    for (const auto& [name, line] : shares.dump(slots_)) {
+      text += fmt::format("fair share {}/{} {}\n", group.str(), name, line);
+    }
+  }
+  std::map<std::string, std::string> lines;
+  for (const auto& [id, group] : groups_) {
+    lines[id] = fmt::format(" {} {}", to_string(group->direction), to_string(group->enforcement));
+  }
+  for (const auto& [id, members] : members_) {
+    for (const auto& [agent, sessions] : members) {
+      lines[id] += fmt::format(" {}={}", agent.str(), sessions);
+    }
+  }
+  for (const auto& [id, line] : lines) text += fmt::format("session group {}{}\n", id, line);
+  return text;
+}
+
+}  // namespace bai::sched
