@@ -169,6 +169,11 @@ struct PendingReason {
   std::string message;        // whole, readable
   SlotMap missing;            // on the agent that lacks least
   std::int64_t position = 0;  // in its resource group's queue, from 1
+  // Agents of the resource group by what stands against them: "architecture", "slots",
+  // "containers", "devices", "labels", "designated", "session-group", "reserved".
+  std::vector<std::pair<std::string, std::int64_t>> rejected = {};
+  Timestamp expected_start = {};    // from the estimates of what runs and waits; 0: unknown
+  std::string expected_basis = {};  // what the expectation rests on, readable
   friend bool operator==(const PendingReason&, const PendingReason&) = default;
 };
 

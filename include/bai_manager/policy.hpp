@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -45,11 +46,32 @@ struct SlotRequest {
 
 // What goes onto one agent: one kernel, or all kernels of a single-node session together.
 struct Requirement {
+  std::uint64_t id = 0;            // equal requirements of a request share it, for one view
   std::uint32_t architecture = 0;  // SchedView::architecture_name
+  std::uint32_t labels = 0;        // SchedView::label_rule; 0: any agent
   std::uint32_t containers = 1;
   std::vector<SlotRequest> slots;  // in the order of slot names
+  // The amounts of each kernel where there are several: what devices are handed out by.
+  std::vector<std::vector<SlotRequest>> parts;
   friend bool operator==(const Requirement&, const Requirement&) = default;
 };
+
+// What an agent's labels must be: for each name one of the texts.
+using LabelRule = std::vector<std::pair<std::string, std::vector<std::string>>>;
+
+// A part of one device, or a whole one, given to a kernel.
+struct DeviceGrant {
+  std::uint32_t part = 0;  // which kernel of the requirement
+  SlotIndex slot = 0;
+  std::uint32_t device = 0;
+  std::int64_t units = 0;
+  friend bool operator==(const DeviceGrant&, const DeviceGrant&) = default;
+};
+inline constexpr std::uint32_t kDevicesMax = 64;       // of one slot on one agent
+inline constexpr std::int64_t kUnitsPerDevice = 1000;  // of a whole one
+inline constexpr std::size_t kHostedClasses = 5;       // part of a device, 1, 2, 3-4, 5 and more
+
+inline constexpr Duration kUnknownEstimate{std::numeric_limits<std::int64_t>::max()};
 
 // What a session asks for. Sessions that ask for exactly the same share one object.
 struct Request {
@@ -64,6 +86,8 @@ struct PendingDetails {
   std::vector<std::string> dependencies;  // session ids
   std::vector<AgentId> designated_agents, failed_agents;
   std::string agent_selection_policy;       // "", "strict" or "preferred"; the session's own
+  std::string session_group;                // id of a SessionGroup
+  LabelRule preferred_labels;               // of agents to take before others
   Timestamp retry_at, requested_starts_at;  // 0: none
 };
 
@@ -72,8 +96,11 @@ struct PendingSession {
   Timestamp created_at;
   std::int32_t priority = 0;
   SessionType type = SessionType::Interactive;
-  std::uint32_t owner = 0;                  // SchedView::owner
-  std::uint32_t request = 0;                // SchedView::request
+  std::uint32_t owner = 0;    // SchedView::owner
+  std::uint32_t request = 0;  // SchedView::request
+  // How long it runs at most: its own limit, else the lifetime that its owner's policy allows, else
+  // the resource group's default.
+  Duration estimate = kUnknownEstimate;
   const PendingDetails* details = nullptr;  // may be null
 };
 
@@ -93,7 +120,8 @@ struct Holding {
 };
 
 enum class DependencyState : std::uint8_t { Unknown, Waiting, Succeeded, Failed };
-enum class QueueOrder : std::uint8_t { OldestFirst, NewestFirst };
+// ShortestFirst: by estimate, then by age; those without one last.
+enum class QueueOrder : std::uint8_t { OldestFirst, NewestFirst, ShortestFirst };
 
 // One pass's order of sessions, drawn one by one.
 class Ordering {
@@ -103,6 +131,12 @@ class Ordering {
   virtual std::optional<PendingIndex> next() = 0;
   // The session drawn last got its agents: its owner's holding has grown.
   virtual void placed(PendingIndex) {}
+  // For the rest of the pass no session of `request` (SchedView::request) that runs longer than
+  // `longest` can start; a negative one: none at all. The ordering may leave them out.
+  virtual void narrow(std::uint32_t request, Duration longest) {
+    static_cast<void>(request);
+    static_cast<void>(longest);
+  }
 };
 
 // One resource group as a pass sees it. `free`, `containers` and `holding` follow the plan as it
@@ -141,13 +175,19 @@ class SchedView {
   // The same for all agents at once; empty when no agent of the group has the slot.
   std::span<const std::int64_t> free_column(SlotIndex slot) const noexcept;
   std::int64_t group_capacity(SlotIndex slot) const noexcept;  // of agents that take sessions
+  // What each device of the slot has free; empty where the slot is not made of devices.
+  std::span<const std::int64_t> devices(AgentIndex agent, SlotIndex slot) const noexcept;
+  // Containers on the agent by how many devices of the slot they have.
+  std::span<const std::uint32_t> hosted(AgentIndex agent, SlotIndex slot) const noexcept;
+  std::string_view label(AgentIndex agent, std::string_view name) const noexcept;  // or empty
+  const LabelRule& label_rule(std::uint32_t labels) const noexcept;
 
   // Pending sessions.
   std::size_t pending_count() const noexcept;
   const PendingSession& session(PendingIndex session) const noexcept;
   const Request& request(const PendingSession& session) const noexcept;
   const Owner& owner(const PendingSession& session) const noexcept;
-  // Priority bands, highest first; within a band by creation time, then by id.
+  // Priority bands, highest first; within a band in the given order, in the end by id.
   std::unique_ptr<Ordering> queue(QueueOrder order) const;
   std::vector<std::int32_t> bands() const;
   std::vector<PendingIndex> band(std::int32_t priority) const;  // oldest first; O(its size)
@@ -205,6 +245,8 @@ struct KeyPart {
   SlotIndex slot = 0;
 };
 
+class ScoreSelector;
+
 // The agents that a requirement may go to: they fit, and belong to the best class (designated
 // before others, those where this session failed before last).
 class Candidates {
@@ -216,6 +258,9 @@ class Candidates {
   std::span<const AgentIndex> list() const;
   // The one with the smallest key. Does not need the list: the planner's indexes answer it.
   std::optional<AgentIndex> best(std::span<const KeyPart> key) const;
+  // The one with the highest score, the first among equals. Scores are kept until the agent
+  // changes.
+  std::optional<AgentIndex> highest(const SchedView& view, const ScoreSelector& scores) const;
 
  private:
   sched::AgentSearch* search_;
@@ -225,8 +270,8 @@ struct Demand {
   const PendingSession& session;
   const Requirement& requirement;
   // Counts this group's choices: those of this pass, on top of the containers that its agents held
-  // before it. What a rotation needs.
-  std::uint64_t pick = 0;
+  // before it. What a rotation needs. `fractions` counts those that got a part of a device.
+  std::uint64_t pick = 0, fractions = 0;
 };
 
 class Selector {
@@ -235,6 +280,22 @@ class Selector {
   // One of `candidates` (there is at least one), or nothing to leave the session waiting.
   virtual std::optional<AgentIndex> select(const SchedView& view, const Demand& demand,
                                            const Candidates& candidates) const = 0;
+  // Which of the agent's devices gives `units` (less than a whole one). `free` is what each has;
+  // at least one has enough. The first of those that have the least, unless overridden.
+  virtual std::uint32_t device(const SchedView& view, const Demand& demand, AgentIndex agent,
+                               SlotIndex slot, std::int64_t units,
+                               std::span<const std::int64_t> free) const;
+};
+
+// For selectors that rate agents: the highest score wins, the first agent among equals.
+class ScoreSelector : public Selector {
+ public:
+  // Depends on nothing but the requirement and what the agent has (free amounts and devices,
+  // capacity, labels, containers): the planner keeps it until one of them changes.
+  virtual std::int64_t score(const SchedView& view, const Requirement& requirement,
+                             AgentIndex agent) const = 0;
+  std::optional<AgentIndex> select(const SchedView& view, const Demand& demand,
+                                   const Candidates& candidates) const final;
 };
 
 // Options of one policy, read by its factory. A wrong type or value, and a member that nobody has
@@ -249,7 +310,9 @@ class PolicyOptions {
   std::string choice(std::string_view name, std::initializer_list<std::string_view> allowed,
                      std::string_view fallback);
   std::vector<std::string> texts(std::string_view name);  // absent: empty
-  Status finish() const;                                  // the first problem
+  const Json& raw(std::string_view name);  // absent: null; for the policy to check itself
+  void refuse(std::string problem);        // what finish() reports unless something came before
+  Status finish() const;                   // the first problem
 
  private:
   const Json* read(std::string_view name);

@@ -1,6 +1,9 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
+#include <set>
+#include <tuple>
 
 #include "core/accounting.hpp"
 #include "core/handlers.hpp"
@@ -9,6 +12,37 @@
 namespace bai::core {
 
 namespace {
+
+// Whether the devices that a placement names still have what it takes. A device has one at most.
+bool devices_free(const State& state, const Placement& placement) {
+  if (placement.devices.empty()) return true;
+  using Device = std::tuple<AgentId, std::string, std::string>;
+  std::map<Device, std::int64_t> used;
+  std::set<AgentId> agents;
+  for (const auto& [kernel_id, agent_id] : placement.kernels) {
+    agents.insert(agent_id);
+    for (const PlacedDevice& placed : placement.devices) {
+      if (placed.kernel != kernel_id) continue;
+      used[{agent_id, placed.slot, std::to_string(placed.device)}] += placed.amount.units;
+    }
+  }
+  for (const AgentId& agent : agents) {
+    const auto count = [&](const Kernel& kernel) {
+      if (!holds_resources(kernel.status)) return true;
+      for (const auto& [slot, grants] : kernel.devices.members()) {
+        for (const auto& [device, amount] : grants.members()) {
+          const auto it = used.find(Device{agent, slot, device});
+          const auto units = parse_amount(SlotType::Count, amount.as_string("0"));
+          if (it != used.end() && units) it->second += units->units;
+        }
+      }
+      return true;
+    };
+    state.table<Kernel>().for_each_in(index::kKernelByAgent, IndexPrefix{}.add(agent.view()).str(),
+                                      count);
+  }
+  return std::ranges::all_of(used, [](const auto& one) { return one.second <= kUnitsPerDevice; });
+}
 
 // What stands against a placement now, or empty. The plan was made from an older version.
 std::string objection(const State& state, const Session& session, const Placement& placement) {
@@ -37,7 +71,21 @@ std::string objection(const State& state, const Session& session, const Placemen
       }
     }
   }
+  if (!devices_free(state, placement)) return "its devices are not free any more";
   return broken_limit(state, session);
+}
+
+Json devices_of(const Placement& placement, const KernelId& kernel) {
+  std::map<std::string, Json> slots;
+  for (const PlacedDevice& placed : placement.devices) {
+    if (placed.kernel != kernel) continue;
+    slots.try_emplace(placed.slot, Json::object())
+        .first->second.set(std::to_string(placed.device),
+                           format_amount(SlotType::Count, placed.amount));
+  }
+  Json devices = Json::object();
+  for (auto& [slot, grants] : slots) devices.set(slot, std::move(grants));
+  return devices;
 }
 
 void place(Context& ctx, const Placement& placement) {
@@ -47,6 +95,7 @@ void place(Context& ctx, const Placement& placement) {
       k.agent = agent_id;
       k.agent_addr = addr;
       k.occupied_slots = k.requested_slots;
+      k.devices = devices_of(placement, kernel_id);
     });
     set_kernel_status(ctx, kernel_id, KernelStatus::Scheduled, "");
   }

@@ -33,7 +33,15 @@ AgentIndex AgentTable::add(const AgentId& id) {
 }
 
 void AgentTable::insert(AgentIndex at, const AgentId& id) {
+  ++epoch_;
+  ++labels_version_;
+  changed_.clear();
   insert_at(ids_, at, id);
+  insert_at(fractions_, at, std::uint32_t{0});
+  insert_at(labels_, at, Labels{});
+  for (auto& sets : devices_) {
+    if (!sets.empty()) insert_at(sets, at, DeviceSet{});
+  }
   insert_at(architectures_, at, std::uint32_t{0});
   insert_at(containers_, at, std::uint32_t{0});
   insert_at(takes_, at, std::uint8_t{0});
@@ -55,10 +63,30 @@ void AgentTable::clear(AgentIndex at) {
     }
   }
   containers_total_ -= containers_[at];
+  fractions_total_ -= fractions_[at];
+}
+
+// Past this many entries a new epoch is cheaper for whoever follows.
+constexpr std::size_t kChangesMax = 1 << 16;
+
+void AgentTable::note(AgentIndex at) {
+  if (changed_.size() == kChangesMax) {
+    changed_.clear();
+    ++epoch_;
+  }
+  changed_.push_back(at);
 }
 
 void AgentTable::erase(AgentIndex at) {
+  ++epoch_;
+  ++labels_version_;
+  changed_.clear();
   clear(at);
+  erase_at(fractions_, at);
+  erase_at(labels_, at);
+  for (auto& sets : devices_) {
+    if (!sets.empty()) erase_at(sets, at);
+  }
   erase_at(ids_, at);
   erase_at(architectures_, at);
   erase_at(containers_, at);
@@ -88,6 +116,14 @@ void AgentTable::set(AgentIndex at, const AgentFacts& facts) {
   takes_[at] = facts.takes_sessions ? 1 : 0;
   containers_[at] = facts.containers;
   containers_total_ += facts.containers;
+  fractions_[at] = facts.fractions;
+  fractions_total_ += facts.fractions;
+  if (labels_[at] != facts.labels) {
+    labels_[at] = facts.labels;
+    ++labels_version_;
+  }
+  set_devices(at, facts);
+  note(at);
   if (facts.takes_sessions) ++taking_;
   for (SlotColumn& column : columns_) {
     if (column.capacity.empty()) continue;
@@ -103,10 +139,61 @@ void AgentTable::set(AgentIndex at, const AgentFacts& facts) {
   }
 }
 
-bool AgentTable::fits(AgentIndex at, const Requirement& requirement) const noexcept {
-  return std::all_of(requirement.slots.begin(), requirement.slots.end(), [&](const SlotRequest& r) {
-    return r.units == 0 || r.units <= free(at, r.slot);
+void AgentTable::set_devices(AgentIndex at, const AgentFacts& facts) {
+  for (auto& sets : devices_) {
+    if (!sets.empty()) sets[at] = {};
+  }
+  for (const auto& [slot, capacity] : facts.devices) {
+    if (slot >= devices_.size()) devices_.resize(slot + 1);
+    if (devices_[slot].empty()) devices_[slot].resize(size());
+    DeviceSet& set = devices_[slot][at];
+    set.capacity = set.free = capacity;
+    if (const auto it = facts.device_granted.find(slot); it != facts.device_granted.end()) {
+      const std::size_t count = std::min(set.free.size(), it->second.size());
+      for (std::size_t i = 0; i < count; ++i) set.free[i] -= it->second[i];
+    }
+    if (const auto it = facts.hosted.find(slot); it != facts.hosted.end()) set.hosted = it->second;
+  }
+}
+
+std::string_view AgentTable::label(AgentIndex at, std::string_view name) const noexcept {
+  for (const auto& [known, value] : labels_[at]) {
+    if (known == name) return value;
+  }
+  return {};
+}
+
+bool has_labels(const Labels& labels, const LabelRule& rule) noexcept {
+  return std::ranges::all_of(rule, [&](const auto& wanted) {
+    return std::ranges::any_of(labels, [&](const auto& label) {
+      return label.first == wanted.first &&
+             std::ranges::find(wanted.second, label.second) != wanted.second.end();
+    });
   });
+}
+
+void AgentTable::prepare_rule(std::uint32_t labels, const LabelRule& rule) {
+  if (labels == 0) return;
+  if (labels >= rules_.size()) rules_.resize(labels + 1);
+  Rule& known = rules_[labels];
+  if (known.version == labels_version_ && known.rule == rule) return;
+  known.version = labels_version_;
+  known.rule = rule;
+  known.match.resize(size());
+  for (AgentIndex a = 0; a < size(); ++a) {
+    known.match[a] = has_labels(labels_[a], rule) ? 1 : 0;
+  }
+}
+
+bool AgentTable::labels_match(AgentIndex at, std::uint32_t labels) const noexcept {
+  return labels == 0 || rules_[labels].match[at] != 0;
+}
+
+bool AgentTable::fits(AgentIndex at, const Requirement& requirement) const noexcept {
+  return std::all_of(
+             requirement.slots.begin(), requirement.slots.end(),
+             [&](const SlotRequest& r) { return r.units == 0 || r.units <= free(at, r.slot); }) &&
+         devices_fit(at, requirement);
 }
 
 void AgentTable::take(AgentIndex at, const Requirement& requirement, int sign) noexcept {
@@ -118,6 +205,7 @@ void AgentTable::take(AgentIndex at, const Requirement& requirement, int sign) n
   } else {
     containers_[at] -= requirement.containers;
   }
+  note(at);
 }
 
 void AgentTable::match(AgentIndex first, std::size_t count, const Requirement& requirement,
@@ -132,6 +220,10 @@ void AgentTable::match(AgentIndex first, std::size_t count, const Requirement& r
     out[i] = static_cast<std::uint8_t>(takes[i] & (architecture[i] == requirement.architecture) &
                                        (containers[i] <= room) & !never);
   }
+  if (requirement.labels != 0) {
+    const std::uint8_t* has = rules_[requirement.labels].match.data() + first;
+    for (std::size_t i = 0; i < count; ++i) out[i] = static_cast<std::uint8_t>(out[i] & has[i]);
+  }
   for (const SlotRequest& r : requirement.slots) {
     if (r.units == 0) continue;
     const SlotColumn* c = column(r.slot);
@@ -142,6 +234,11 @@ void AgentTable::match(AgentIndex first, std::size_t count, const Requirement& r
     const std::int64_t* free = c->free.data() + first;
     for (std::size_t i = 0; i < count; ++i) {
       out[i] = static_cast<std::uint8_t>(out[i] & (free[i] >= r.units));
+    }
+  }
+  if (!devices_.empty()) {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (out[i] != 0 && !devices_fit(first + static_cast<AgentIndex>(i), requirement)) out[i] = 0;
     }
   }
 }

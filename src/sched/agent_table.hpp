@@ -1,9 +1,14 @@
 // The agents of one resource group as a structure of arrays, in view order (by id).
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -23,6 +28,16 @@ struct SlotColumn {                    // all empty when no agent of the group e
   Int128 total = 0;                    // capacity of agents that take sessions
 };
 
+// The devices that a slot is made of on one agent.
+struct DeviceSet {
+  std::vector<std::int64_t> capacity, free;            // of each device
+  std::array<std::uint32_t, kHostedClasses> hosted{};  // containers by how many devices they have
+  friend bool operator==(const DeviceSet&, const DeviceSet&) = default;
+};
+std::size_t hosted_class(std::int64_t units) noexcept;
+
+using Labels = std::vector<std::pair<std::string, std::string>>;  // by name
+
 // What the mirror knows of an agent.
 struct AgentFacts {
   std::uint32_t architecture = 0;
@@ -30,6 +45,11 @@ struct AgentFacts {
   std::uint32_t containers = 0;
   std::vector<std::pair<SlotIndex, std::int64_t>> capacity;
   std::vector<std::int64_t> granted;  // by slot; may be shorter or longer than `capacity` needs
+  Labels labels;
+  std::map<SlotIndex, std::vector<std::int64_t>> devices;         // capacity of each
+  std::map<SlotIndex, std::vector<std::int64_t>> device_granted;  // by device
+  std::map<SlotIndex, std::array<std::uint32_t, kHostedClasses>> hosted;
+  std::uint32_t fractions = 0;  // containers with a part of a device
 };
 
 class AgentTable {
@@ -50,6 +70,9 @@ class AgentTable {
   bool takes_sessions(AgentIndex at) const noexcept { return takes_[at] != 0; }
   std::uint32_t containers(AgentIndex at) const noexcept { return containers_[at]; }
   std::uint64_t containers_total() const noexcept { return containers_total_; }
+  std::uint64_t fractions_total() const noexcept { return fractions_total_; }
+  const Labels& labels(AgentIndex at) const noexcept { return labels_[at]; }
+  std::string_view label(AgentIndex at, std::string_view name) const noexcept;  // or empty
 
   // Null when no agent has the slot.
   const SlotColumn* column(SlotIndex slot) const noexcept {
@@ -69,26 +92,75 @@ class AgentTable {
   }
   std::size_t column_count() const noexcept { return columns_.size(); }
 
-  // Whether the requirement's amounts are free; a request of 0 always is.
+  // Null when the slot is not made of devices on this agent.
+  const DeviceSet* devices(AgentIndex at, SlotIndex slot) const noexcept {
+    if (slot >= devices_.size() || devices_[slot].empty()) return nullptr;
+    const DeviceSet& set = devices_[slot][at];
+    return set.capacity.empty() ? nullptr : &set;
+  }
+
+  bool has_devices() const noexcept { return !devices_.empty(); }
+
+  // Whether the requirement's amounts and devices are free; a request of 0 always is.
   bool fits(AgentIndex at, const Requirement& requirement) const noexcept;
+  // Devices alone: whole ones, and for what remains one that has enough left.
+  bool devices_fit(AgentIndex at, const Requirement& requirement) const noexcept;
   // For the ledger: `sign` is 1 to take and -1 to give back.
   void take(AgentIndex at, const Requirement& requirement, int sign) noexcept;
+  // The devices of what was taken; for each part of a requirement all its grants at once.
+  void take_devices(AgentIndex at, std::span<const DeviceGrant> grants, int sign) noexcept;
 
   // Sets bit i of `out[i]` to 1 for every agent in [first, first + count) that takes sessions, has
-  // the architecture and room for amounts and containers.
+  // the architecture and labels, and room for amounts, devices and containers.
   void match(AgentIndex first, std::size_t count, const Requirement& requirement,
              std::uint32_t container_limit, std::uint8_t* out) const noexcept;
+
+  // Which agents have the labels. Asked for before `match` sees a requirement with the rule.
+  void prepare_rule(std::uint32_t labels, const LabelRule& rule);
+  bool labels_match(AgentIndex at, std::uint32_t labels) const noexcept;
+
+  // Agents that changed, in order; who remembers where it stopped catches up from there. When
+  // `epoch` differs, everything may have changed and the log begins anew.
+  std::uint64_t epoch() const noexcept { return epoch_; }
+  const std::vector<AgentIndex>& changed() const noexcept { return changed_; }
 
  private:
   SlotColumn& writable_column(SlotIndex slot);
   void clear(AgentIndex at);
+  void set_devices(AgentIndex at, const AgentFacts& facts);
+  void note(AgentIndex at);
+
+  struct Rule {
+    std::uint64_t version = 0;  // of the labels; 0: never asked for
+    LabelRule rule;
+    std::vector<std::uint8_t> match;  // by agent
+  };
 
   std::vector<AgentId> ids_;
-  std::vector<std::uint32_t> architectures_, containers_;
+  std::vector<std::uint32_t> architectures_, containers_, fractions_;
   std::vector<std::uint8_t> takes_;
-  std::vector<SlotColumn> columns_;  // by slot
+  std::vector<Labels> labels_;
+  std::vector<SlotColumn> columns_;              // by slot
+  std::vector<std::vector<DeviceSet>> devices_;  // by slot, then by agent
+  std::vector<Rule> rules_;                      // by number of the rule
+  std::vector<AgentIndex> changed_;
+  std::uint64_t epoch_ = 1, labels_version_ = 1;
   std::size_t taking_ = 0;
-  std::uint64_t containers_total_ = 0;  // as of the mirror's version
+  std::uint64_t containers_total_ = 0, fractions_total_ = 0;  // as of the mirror's version
 };
+
+bool has_labels(const Labels& labels, const LabelRule& rule) noexcept;
+
+// Names the device for a part of one: slot, units, what each has left.
+using DevicePick =
+    std::function<std::uint32_t(SlotIndex, std::int64_t, std::span<const std::int64_t>)>;
+
+// The devices for a requirement: whole ones from the lowest number up, and for what remains the one
+// that `pick` names. Nothing when they do not fit, or when `pick` names one that has not enough.
+std::optional<std::vector<DeviceGrant>> choose_devices(const AgentTable& agents, AgentIndex agent,
+                                                       const Requirement& requirement,
+                                                       const DevicePick& pick);
+// The first of those that have the least left, but enough.
+std::uint32_t tightest_device(std::int64_t units, std::span<const std::int64_t> free) noexcept;
 
 }  // namespace bai::sched

@@ -13,7 +13,7 @@ constexpr std::size_t kTalliesTold = 4;  // classes of rejected agents named in 
 constexpr std::size_t kMaskBits = 62;    // slots told apart in a class
 
 // Why one agent is none.
-enum class Rejection : std::uint8_t { Architecture, Designation, Shortage };
+enum class Rejection : std::uint8_t { Architecture, Labels, Designation, Devices, Shortage };
 using Tallies = std::map<std::pair<Rejection, std::uint64_t>, std::size_t>;
 constexpr std::uint64_t kContainersBit = std::uint64_t{1} << kMaskBits;
 
@@ -55,6 +55,10 @@ class Surveyor {
       ++survey_.tallies[{Rejection::Architecture, 0}];
       return;
     }
+    if (!agents_.labels_match(a, requirement_.labels)) {
+      ++survey_.tallies[{Rejection::Labels, 0}];
+      return;
+    }
     if (filter_.strict && !std::ranges::binary_search(filter_.designated, a)) {
       ++survey_.tallies[{Rejection::Designation, 0}];
       return;
@@ -79,7 +83,8 @@ class Surveyor {
         containers > filter_.container_limit ? containers - filter_.container_limit : 0;
     if (lacking == 0) survey_.amounts_free = true;
     if (over > 0) lacking |= kContainersBit;
-    ++survey_.tallies[{Rejection::Shortage, lacking}];
+    ++survey_.tallies[lacking == 0 ? std::pair{Rejection::Devices, std::uint64_t{0}}
+                                   : std::pair{Rejection::Shortage, lacking}];
     keep_closest(a, total, static_cast<std::uint32_t>(std::min<std::uint64_t>(over, 0xffff'ffff)));
   }
 
@@ -119,6 +124,11 @@ std::string class_text(const Mirror& mirror, const Requirement& requirement,
     case Rejection::Architecture:
       return fmt::format("{} {} of another architecture than {}", count, verb,
                          mirror.architectures()[requirement.architecture]);
+    case Rejection::Labels:
+      return fmt::format("{} {} without the labels it asks for", count, verb);
+    case Rejection::Devices:
+      return fmt::format("{} {} the amounts only in pieces of several devices", count,
+                         count == 1 ? "has" : "have");
     case Rejection::Designation:
       return fmt::format("{} {} not designated", count, verb);
     case Rejection::Shortage:
@@ -168,6 +178,32 @@ std::string closest_text(const ViewSource& source, const Survey& survey,
   return fmt::format("{}, lacks {}", source.group.agents.id(closest).str(), join_words(words));
 }
 
+std::vector<std::pair<std::string, std::int64_t>> rejected_of(const Survey& survey) {
+  std::map<std::string, std::int64_t> counts;
+  for (const auto& [which, count] : survey.tallies) {
+    const char* name = "slots";
+    switch (which.first) {
+      case Rejection::Architecture:
+        name = "architecture";
+        break;
+      case Rejection::Labels:
+        name = "labels";
+        break;
+      case Rejection::Designation:
+        name = "designated";
+        break;
+      case Rejection::Devices:
+        name = "devices";
+        break;
+      case Rejection::Shortage:
+        if (which.second == kContainersBit) name = "containers";
+        break;
+    }
+    counts[name] += static_cast<std::int64_t>(count);
+  }
+  return {counts.begin(), counts.end()};
+}
+
 }  // namespace
 
 std::string join_words(const std::vector<std::string>& words) {
@@ -205,6 +241,7 @@ Failure explain_failure(const ViewSource& source, const Request& request, std::s
   }
   if (survey.compatible == 0) {
     failure.code = "no-compatible-agent";
+    failure.rejected = rejected_of(survey);
     failure.coarse = fmt::format("No agent of resource group {} can run this session.", group);
     failure.detailed =
         fmt::format("No agent of resource group {} can run this session ({}).", group, tally);
@@ -221,10 +258,36 @@ Failure explain_failure(const ViewSource& source, const Request& request, std::s
   for (const SlotRequest& r : missing) {
     failure.missing.set(source.mirror.slots()[r.slot], Amount{r.units});
   }
+  failure.rejected = rejected_of(survey);
   failure.detailed = fmt::format("No agent of resource group {} {}{}: the closest, {} ({}).", group,
                                  lack, what, closest_text(source, survey, missing), tally);
   failure.coarse = fmt::format("No agent of resource group {} {} for {}.", group, lack,
                                slots_text(source.mirror, requirement.slots));
+  return failure;
+}
+
+Failure classify_failure(const ViewSource& source, const Request& request, std::size_t which,
+                         const AgentFilter& filter) {
+  const AgentTable& agents = source.group.agents;
+  const Requirement& requirement = request.requirements[which];
+  Failure failure;
+  for (AgentIndex a = 0; a < agents.size() && !failure.blocks; ++a) {
+    failure.blocks = agents.takes_sessions(a) &&
+                     agents.architecture(a) == requirement.architecture &&
+                     agents.labels_match(a, requirement.labels) &&
+                     (!filter.strict || std::ranges::binary_search(filter.designated, a));
+  }
+  failure.code = failure.blocks ? "capacity" : "no-compatible-agent";
+  return failure;
+}
+
+Failure explain_backfill(const ViewSource& source) {
+  Failure failure;
+  failure.code = "backfill";
+  failure.coarse = failure.detailed = fmt::format(
+      "There is room in resource group {}, but it is promised: starting now would delay a session "
+      "before it in the queue.",
+      source.group.name.str());
   return failure;
 }
 
@@ -240,22 +303,17 @@ Failure explain_selector_refusal(const ViewSource& source, std::size_t candidate
   return failure;
 }
 
-std::shared_ptr<const PendingReason> make_reason(std::string code, std::string message,
-                                                 SlotMap missing, std::uint64_t position,
+std::shared_ptr<const PendingReason> make_reason(PendingReason reason, std::uint64_t position,
                                                  std::uint32_t positions_max) {
-  auto reason = std::make_shared<PendingReason>();
-  reason->code = std::move(code);
-  reason->message = std::move(message);
-  reason->message += reason->message.find('\n') == std::string::npos ? ' ' : '\n';
+  reason.message += reason.message.find('\n') == std::string::npos ? ' ' : '\n';
   if (position <= positions_max) {
-    reason->missing = std::move(missing);
-    reason->position = static_cast<std::int64_t>(position);
-    reason->message += fmt::format("Position {} in the queue.", position);
+    reason.position = static_cast<std::int64_t>(position);
+    reason.message += fmt::format("Position {} in the queue.", position);
   } else {
-    reason->message +=
+    reason.message +=
         fmt::format("More than {} sessions are before it in the queue.", positions_max);
   }
-  return reason;
+  return std::make_shared<const PendingReason>(std::move(reason));
 }
 
 }  // namespace bai::sched

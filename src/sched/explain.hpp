@@ -18,6 +18,8 @@ struct Failure {
   bool blocks = false;           // a shortage: what head-of-line blocking waits for
   std::string detailed, coarse;  // `coarse` has no numbers that change with every pass
   SlotMap missing;
+  std::vector<std::pair<std::string, std::int64_t>> rejected;  // PendingReason::rejected
+  Timestamp expected_start;                                    // 0: unknown
   std::shared_ptr<const PendingReason> shared;  // for all that are too far behind for details
 };
 
@@ -26,6 +28,11 @@ struct Failure {
 Failure explain_failure(const ViewSource& source, const Request& request, std::size_t which,
                         const AgentFilter& filter);
 
+// The same without texts and numbers: only what it means for others.
+Failure classify_failure(const ViewSource& source, const Request& request, std::size_t which,
+                         const AgentFilter& filter);
+// There is room, but it is promised.
+Failure explain_backfill(const ViewSource& source);
 Failure explain_selector_refusal(const ViewSource& source, std::size_t candidates);
 
 // "cpu 2, cuda.device 1 and mem 4g"
@@ -33,8 +40,7 @@ std::string slots_text(const Mirror& mirror, std::span<const SlotRequest> amount
 std::string join_words(const std::vector<std::string>& words);
 
 // The reason with its place in the queue; beyond `positions_max` without a number.
-std::shared_ptr<const PendingReason> make_reason(std::string code, std::string message,
-                                                 SlotMap missing, std::uint64_t position,
+std::shared_ptr<const PendingReason> make_reason(PendingReason reason, std::uint64_t position,
                                                  std::uint32_t positions_max);
 
 }  // namespace bai::sched

@@ -81,6 +81,7 @@ class Shared {
     free_.push_back(at);
   }
   const T& operator[](std::uint32_t at) const { return entries_[at].value; }
+  T& writable(std::uint32_t at) { return entries_[at].value; }  // what the key does not cover
   const std::string& key(std::uint32_t at) const { return *entries_[at].key; }
   std::uint32_t generation(std::uint32_t at) const { return entries_[at].generation; }
   std::size_t live() const noexcept { return index_.size(); }

@@ -5,20 +5,32 @@
 namespace bai::sched {
 
 bool Ledger::take(AgentTable& agents, AgentIndex agent, const Requirement& requirement,
-                  std::uint32_t container_limit) {
+                  std::uint32_t container_limit, const DevicePick& pick) {
   if (requirement.containers > container_limit ||
       agents.containers(agent) > container_limit - requirement.containers ||
       !agents.fits(agent, requirement)) {
     return false;
   }
+  std::vector<DeviceGrant> devices;
+  if (agents.has_devices()) {
+    auto chosen = choose_devices(agents, agent, requirement, pick);
+    if (!chosen) return false;
+    devices = std::move(*chosen);
+    agents.take_devices(agent, devices, 1);
+  }
   agents.take(agent, requirement, 1);
-  entries_.push_back({&agents, agent, &requirement, 0, 0, false});
+  entries_.push_back({&agents, agent, &requirement, 0, 0, false, std::move(devices)});
   return true;
 }
 
 void Ledger::hold(const PendingSession& session) {
-  entries_.push_back(
-      {nullptr, 0, nullptr, session.owner, session.request, session.type == SessionType::System});
+  entries_.push_back({nullptr,
+                      0,
+                      nullptr,
+                      session.owner,
+                      session.request,
+                      session.type == SessionType::System,
+                      {}});
   count(entries_.back(), 1);
 }
 
@@ -41,6 +53,7 @@ void Ledger::rollback(std::size_t to) {
   while (entries_.size() > to) {
     const Entry& entry = entries_.back();
     if (entry.agents != nullptr) {
+      entry.agents->take_devices(entry.agent, entry.devices, -1);
       entry.agents->take(entry.agent, *entry.requirement, -1);
     } else {
       count(entry, -1);

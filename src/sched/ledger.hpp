@@ -21,11 +21,19 @@ class Ledger {
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
 
-  // False, and nothing taken, when the requirement does not fit. `requirement` outlives the ledger.
+  // False, and nothing taken, when the requirement does not fit or `pick` names a wrong device.
+  // `requirement` outlives the ledger.
   bool take(AgentTable& agents, AgentIndex agent, const Requirement& requirement,
-            std::uint32_t container_limit);
+            std::uint32_t container_limit, const DevicePick& pick);
+  // Of what was taken last.
+  const std::vector<DeviceGrant>& last_devices() const noexcept { return entries_.back().devices; }
   // Counts the session into its owner's holdings. Private ones count as sessions only.
   void hold(const PendingSession& session);
+
+  // Of the entry with that number: what checkpoint() was before it.
+  const std::vector<DeviceGrant>& devices(std::size_t entry) const {
+    return entries_[entry].devices;
+  }
 
   std::size_t checkpoint() const noexcept { return entries_.size(); }
   void rollback(std::size_t to);
@@ -40,6 +48,7 @@ class Ledger {
     const Requirement* requirement;
     std::uint32_t owner, request;
     bool is_private;
+    std::vector<DeviceGrant> devices;
   };
   void count(const Entry& entry, int sign);
 

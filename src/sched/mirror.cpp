@@ -1,6 +1,7 @@
 #include "sched/mirror.hpp"
 
 #include <algorithm>
+#include <charconv>
 
 namespace bai::sched {
 
@@ -26,23 +27,56 @@ bool holds(const Kernel& kernel) { return holds_resources(kernel.status) && !ker
 
 bool grants_alike(const Kernel& a, const Kernel& b) {
   if (holds(a) != holds(b)) return false;
-  return !holds(a) || (a.agent == b.agent && a.occupied_slots == b.occupied_slots);
+  return !holds(a) ||
+         (a.agent == b.agent && a.occupied_slots == b.occupied_slots && a.devices == b.devices);
 }
 
 bool same_facts(const Agent& a, const Agent& b) {
   return a.resource_group == b.resource_group && a.status == b.status &&
          a.schedulable == b.schedulable && a.architecture == b.architecture &&
-         a.available_slots == b.available_slots;
+         a.available_slots == b.available_slots && a.labels == b.labels && a.devices == b.devices;
+}
+
+Labels labels_of(const Agent& agent) {
+  Labels labels;
+  for (const auto& [name, value] : agent.labels.members()) {
+    if (value.is_string()) labels.emplace_back(name, value.as_string());
+  }
+  std::ranges::sort(labels);
+  return labels;
+}
+
+// The devices that an agent reports for a slot; without a report, "...shares" are split by ones.
+std::vector<std::int64_t> devices_of(const Agent& agent, const std::string& slot, SlotType type,
+                                     std::int64_t capacity) {
+  std::vector<std::int64_t> devices;
+  if (const Json* reported = agent.devices.find(slot); reported != nullptr) {
+    for (const Json& one : reported->items()) {
+      const auto amount = parse_amount(type, one.is_string() ? one.as_string() : one.dump());
+      if (!amount || devices.size() == kDevicesMax) return {};
+      devices.push_back(amount->units);
+    }
+    return devices;
+  }
+  if (split_slot_name(slot).major != "shares" || capacity > kDevicesMax * kUnitsPerDevice) {
+    return {};
+  }
+  for (; capacity > 0; capacity -= kUnitsPerDevice) {
+    devices.push_back(std::min(capacity, kUnitsPerDevice));
+  }
+  return devices;
 }
 
 }  // namespace
 
-Mirror::Mirror() = default;
+Mirror::Mirror() { label_rules_.acquire("", {}); }
 
 void Mirror::feed(StateVersion version, std::span<const Change> changes) {
   for (const Change& change : changes) apply(change);
   for (const PendingIndex at : touched_) settle(at);
   touched_.clear();
+  if (estimates_stale_) refresh_estimates();
+  estimates_stale_ = false;
   version_ = version;
 }
 
@@ -65,9 +99,11 @@ void Mirror::apply(const Change& change) {
     case EntityKind::Project:
       return keep_row<Project>(projects_, change, [](const Project& p) { return p.id; });
     case EntityKind::KeypairPolicy:
+      estimates_stale_ = true;
       return keep_row<KeypairPolicy>(policies_, change,
                                      [](const KeypairPolicy& p) { return p.name; });
     case EntityKind::User:
+      estimates_stale_ = estimates_stale_ || has_lifetimes();
       if (const User* user = change.new_row<User>()) {
         main_keys_[user->id] = user->main_access_key;
       } else {
@@ -75,6 +111,7 @@ void Mirror::apply(const Change& change) {
       }
       return;
     case EntityKind::Keypair:
+      estimates_stale_ = estimates_stale_ || has_lifetimes();
       if (const Keypair* key = change.new_row<Keypair>()) {
         key_policies_[key->access_key] = key->resource_policy;
       } else {
@@ -111,6 +148,7 @@ void Mirror::on_resource_group(const Change& change) {
     auto after = row<ResourceGroup>(change.after);
     Group& group = groups_[group_of(after->name)];
     group.row = std::move(after);
+    if (read_settings(group)) estimates_stale_ = true;
   } else {
     groups_[group_of(change.old_row<ResourceGroup>()->name)].row = nullptr;
   }
@@ -131,15 +169,22 @@ void Mirror::on_agent(const Change& change) {
   if (record.group != group && group != kNone) groups_[group].agents.add(id);
   record.group = group;
   record.has_row = after != nullptr;
+  for (const KernelId& kernel : record.held) rekey(kernel);
   AgentFacts& facts = record.facts;
   facts.capacity.clear();
   facts.takes_sessions = false;
   facts.architecture = 0;
+  facts.labels.clear();
+  facts.devices.clear();
   if (after != nullptr) {
+    facts.labels = labels_of(*after);
     facts.takes_sessions = after->status == AgentStatus::Alive && after->schedulable;
     facts.architecture = architectures_.intern(after->architecture);
     for (const auto& [name, amount] : after->available_slots) {
-      facts.capacity.emplace_back(slots_.intern(name), std::max<std::int64_t>(0, amount.units));
+      const SlotIndex slot = slots_.intern(name);
+      facts.capacity.emplace_back(slot, std::max<std::int64_t>(0, amount.units));
+      auto devices = devices_of(*after, name, slot_types_.type_of(name), amount.units);
+      if (!devices.empty()) facts.devices.emplace(slot, std::move(devices));
     }
   }
   refresh_agent(id, record);
@@ -169,6 +214,29 @@ void Mirror::grant(const Kernel& kernel, int sign) {
     if (slot >= record.facts.granted.size()) record.facts.granted.resize(slot + 1, 0);
     record.facts.granted[slot] += sign * amount.units;
   }
+  grant_devices(record.facts, kernel, sign);
+}
+
+void Mirror::grant_devices(AgentFacts& facts, const Kernel& kernel, int sign) {
+  bool has_part = false;
+  for (const auto& [name, grants] : kernel.devices.members()) {
+    const SlotIndex slot = slots_.intern(name);
+    auto& granted = facts.device_granted[slot];
+    std::int64_t total = 0;
+    for (const auto& [index, amount] : grants.members()) {
+      std::uint32_t device = 0;
+      const auto parsed = std::from_chars(index.data(), index.data() + index.size(), device);
+      const auto units = parse_amount(slot_types_.type_of(name), amount.as_string("0"));
+      if (parsed.ec != std::errc() || device >= kDevicesMax || !units) continue;
+      if (device >= granted.size()) granted.resize(device + 1, 0);
+      granted[device] += sign * units->units;
+      total += units->units;
+    }
+    std::uint32_t& hosted = facts.hosted[slot][hosted_class(total)];
+    hosted = sign > 0 ? hosted + 1 : hosted - 1;
+    has_part = has_part || total % kUnitsPerDevice != 0;
+  }
+  if (has_part) facts.fractions = sign > 0 ? facts.fractions + 1 : facts.fractions - 1;
 }
 
 void Mirror::on_kernel(const Change& change) {
@@ -177,8 +245,14 @@ void Mirror::on_kernel(const Change& change) {
   if (before != nullptr && after != nullptr && grants_alike(*before, *after)) return;
   const bool held = before != nullptr && holds(*before),
              holds_now = after != nullptr && holds(*after);
-  if (held) grant(*before, -1);
-  if (holds_now) grant(*after, 1);
+  if (held) {
+    grant(*before, -1);
+    release(*before);
+  }
+  if (holds_now) {
+    grant(*after, 1);
+    hold(*after);
+  }
   if (held) {
     if (const auto it = agents_.find(before->agent); it != agents_.end()) {
       const AgentId id = before->agent;

@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <tuple>
@@ -20,6 +20,7 @@
 #include "model/changeset.hpp"
 #include "sched/agent_table.hpp"
 #include "sched/intern.hpp"
+#include "sched/queue.hpp"
 
 namespace bai::sched {
 
@@ -40,19 +41,20 @@ struct Waiting {
   bool queued = false;
   bool dirty = false;
   ClusterMode mode = ClusterMode::SingleNode;
+  std::uint32_t labels = 0;            // Mirror::label_rule
   std::vector<PendingKernel> kernels;  // by local rank, then id
   std::unique_ptr<PendingDetails> details;
 };
 
-struct ByAge {  // creation time, then id
-  const std::deque<Waiting>* waiting;
-  bool operator()(PendingIndex a, PendingIndex b) const {
-    const PendingSession &x = (*waiting)[a].session, &y = (*waiting)[b].session;
-    return std::tie(x.created_at, x.id) < std::tie(y.created_at, y.id);
-  }
+// A kernel that holds amounts.
+struct Held {
+  SessionId session;
+  AgentId agent;
+  std::vector<SlotRequest> slots;
 };
-using Band = std::set<PendingIndex, ByAge>;
-using Bands = std::map<std::int32_t, Band, std::greater<>>;  // highest priority first
+// When it gives them back as far as anyone knows (kNeverEnds: nobody does), then by kernel.
+using EndKey = std::pair<std::int64_t, KernelId>;
+inline constexpr std::int64_t kNeverEnds = std::numeric_limits<std::int64_t>::max();
 
 struct Arrival {
   PendingIndex session;
@@ -63,7 +65,11 @@ struct Group {
   ResourceGroupName name;
   std::shared_ptr<const ResourceGroup> row;  // null: there is no such resource group (yet)
   AgentTable agents;
-  Bands bands;  // none is empty
+  BandQueues bands;     // by age; none is empty
+  BandQueues shortest;  // by estimate; only where the settings need it
+  bool keeps_shortest = false;
+  Duration default_runtime = kUnknownEstimate;
+  std::map<EndKey, const Held*> held;  // on its agents
   std::size_t pending = 0;
   std::vector<Arrival> arrivals;  // queued, or queued anew, since the planner last looked
 };
@@ -90,6 +96,7 @@ class Mirror {
   // Everything it knows as text, in an order that depends on nothing but the state.
   std::string dump() const;
 
+  const LabelRule& label_rule(std::uint32_t at) const { return label_rules_[at]; }
   const std::map<ResourceGroupName, std::uint32_t>& groups() const noexcept { return group_index_; }
   Group& group(std::uint32_t at) { return groups_[at]; }
   const Group& group(std::uint32_t at) const { return groups_[at]; }
@@ -112,11 +119,16 @@ class Mirror {
     bool has_row = false;
     std::uint32_t group = kNone;  // whose table it is in
     AgentFacts facts;
+    std::vector<KernelId> held;
   };
   struct SessionRecord {
     std::uint32_t waiting = kNone;
     bool has_row = false;
     DependencyState as_dependency = DependencyState::Unknown;
+    UserId user;
+    Duration declared = kUnknownEstimate;  // how long it runs at most, by itself
+    Timestamp began;                       // got its agents; 0: not yet
+    std::vector<KernelId> held;
   };
 
   // mirror.cpp: agents, limits, usage
@@ -127,11 +139,23 @@ class Mirror {
   void on_slot_declaration(const Change& change);
   void on_resource_group(const Change& change);
   void grant(const Kernel& kernel, int sign);
+  static bool read_settings(Group& group);
+  void grant_devices(AgentFacts& facts, const Kernel& kernel, int sign);
   AgentRecord& agent_record(const AgentId& id);
   void refresh_agent(const AgentId& id, AgentRecord& record);
   std::uint32_t group_of(const ResourceGroupName& name);
   std::uint32_t scope_of(ScopeKind kind, std::string_view scope);
   std::uint32_t owner_of(const Session& session);
+
+  // mirror_runtime.cpp: how long sessions run, and when what they hold comes free
+  Duration estimate_of(const UserId& user, Duration declared, const Group& group) const;
+  std::int64_t end_of(const SessionRecord& record, const Group& group) const;
+  void hold(const Kernel& kernel);
+  void release(const Kernel& kernel);
+  void on_running(SessionRecord& record, const Session* after);
+  void rekey(const KernelId& kernel);  // its group or its end may have changed
+  bool has_lifetimes() const noexcept;
+  void refresh_estimates();
 
   // mirror_queue.cpp: pending sessions
   void on_session(const Change& change);
@@ -143,6 +167,9 @@ class Mirror {
   void drop_if_idle(const SessionId& id);
   std::uint32_t compose_request(const Waiting& waiting);
   std::uint32_t intern_requirement(const Kernel& kernel);
+  QueueEntry entry_of(const Waiting& waiting, PendingIndex at, bool by_estimate) const;
+  void enter_queue(Waiting& waiting, PendingIndex at);
+  void release_labels(Waiting& waiting);
 
   StateVersion version_;
   Names slots_, architectures_, scope_names_;
@@ -155,6 +182,14 @@ class Mirror {
   std::deque<Waiting> waiting_;
   std::vector<PendingIndex> free_places_;
   std::vector<PendingIndex> touched_;
+  bool estimates_stale_ = false;  // a lifetime that somebody's estimate rests on may have changed
+  struct HeldEntry {
+    Held held;
+    std::uint32_t group = kNone;  // whose `held` it is in
+    std::int64_t end = kNeverEnds;
+  };
+  std::unordered_map<KernelId, HeldEntry> held_;
+  Shared<LabelRule> label_rules_;  // number 0 is the empty rule
   Shared<Requirement> kernel_requirements_;
   Shared<Request> requests_;
   std::map<std::tuple<UserId, ProjectId, DomainName, AccessKey>, std::uint32_t> owner_index_;

@@ -38,6 +38,16 @@ void dump_agents(Out out, const Mirror& mirror, const AgentTable& table) {
       parts.push_back(fmt::format(" {}={}/{}/{}", mirror.slots()[s], column.free[a],
                                   column.observed[a], column.capacity[a]));
     }
+    for (SlotIndex s = 0; s < table.column_count(); ++s) {
+      const DeviceSet* set = table.devices(a, s);
+      if (set == nullptr) continue;
+      parts.push_back(fmt::format(" {}=[{}]/[{}] hosted=[{}]", mirror.slots()[s],
+                                  fmt::join(set->free, " "), fmt::join(set->capacity, " "),
+                                  fmt::join(set->hosted, " ")));
+    }
+    for (const auto& [name, value] : table.labels(a)) {
+      parts.push_back(fmt::format(" {}:{}", name, value));
+    }
     std::ranges::sort(parts);
     fmt::format_to(out, "{}\n", fmt::join(parts, ""));
   }
@@ -53,25 +63,40 @@ void dump_agents(Out out, const Mirror& mirror, const AgentTable& table) {
                  table.taking(), table.containers_total(), fmt::join(totals, ""));
 }
 
+std::string rule_text(const LabelRule& rule) {
+  std::string text;
+  for (const auto& [name, values] : rule) {
+    text += fmt::format(" {}:{}", name, fmt::join(values, "|"));
+  }
+  return text;
+}
+
 void dump_details(Out out, const PendingDetails& details) {
   fmt::format_to(out, " retry={} start={} policy={}", details.retry_at.ns,
                  details.requested_starts_at.ns, details.agent_selection_policy);
   for (const std::string& id : details.dependencies) fmt::format_to(out, " after={}", id);
   for (const AgentId& id : details.designated_agents) fmt::format_to(out, " on={}", id.str());
   for (const AgentId& id : details.failed_agents) fmt::format_to(out, " failed={}", id.str());
+  fmt::format_to(out, " group={} prefers{}", details.session_group,
+                 rule_text(details.preferred_labels));
 }
 
 void dump_waiting(Out out, const Mirror& mirror, const Waiting& waiting) {
   const PendingSession& session = waiting.session;
   const Owner& owner = mirror.owner(session.owner).owner;
-  fmt::format_to(out, "    {} at={} type={} owner={}/{}/{}/{}", to_string(session.id),
-                 session.created_at.ns, to_string(session.type), to_string(owner.user),
-                 to_string(owner.project), owner.domain.str(), owner.access_key.str());
+  fmt::format_to(out, "    {} at={} for={} type={} owner={}/{}/{}/{}", to_string(session.id),
+                 session.created_at.ns, session.estimate.ns, to_string(session.type),
+                 to_string(owner.user), to_string(owner.project), owner.domain.str(),
+                 owner.access_key.str());
   const Request& request = mirror.request(session.request);
   fmt::format_to(out, " {} mixed={}", to_string(request.mode), request.mixed_architectures);
   for (const Requirement& r : request.requirements) {
-    fmt::format_to(out, " [{} x{}{}]", mirror.architectures()[r.architecture], r.containers,
-                   requested_text(mirror.slots(), r.slots));
+    fmt::format_to(out, " [{} x{}{}{}", mirror.architectures()[r.architecture], r.containers,
+                   requested_text(mirror.slots(), r.slots), rule_text(mirror.label_rule(r.labels)));
+    for (const auto& part : r.parts) {
+      fmt::format_to(out, " +{}", requested_text(mirror.slots(), part));
+    }
+    fmt::format_to(out, "]");
   }
   fmt::format_to(out, " total{}", requested_text(mirror.slots(), request.total));
   for (const PendingKernel& kernel : waiting.kernels) {
@@ -113,7 +138,17 @@ std::string Mirror::dump() const {
     dump_agents(out, *this, group.agents);
     for (const auto& [priority, band] : group.bands) {
       fmt::format_to(out, "  band {}\n", priority);
-      for (const PendingIndex at_session : band) dump_waiting(out, *this, waiting_[at_session]);
+      for (const PendingIndex waits : list_band(band)) dump_waiting(out, *this, waiting_[waits]);
+    }
+    for (const auto& [priority, band] : group.shortest) {
+      for (const PendingIndex waits : list_band(band)) {
+        fmt::format_to(out, "  shortest {} {}\n", priority, to_string(waiting_[waits].session.id));
+      }
+    }
+    for (const auto& [key, held] : group.held) {
+      fmt::format_to(out, "  held {} {} on {} until {}{}\n", to_string(key.second),
+                     to_string(held->session), held->agent.str(), key.first,
+                     requested_text(slots_, held->slots));
     }
   }
   dump_sorted(out, agents_, [&](const AgentId& id, const AgentRecord& record) {
@@ -152,8 +187,8 @@ std::string Mirror::dump() const {
   dump_sorted(out, domains_, [](const DomainName& name, const auto& domain) {
     return fmt::format("domain {}{}", name.str(), limits_text(domain->total_resource_slots));
   });
-  fmt::format_to(out, "shared requests={} requirements={}\n", requests_.live(),
-                 kernel_requirements_.live());
+  fmt::format_to(out, "shared requests={} requirements={} label rules={}\n", requests_.live(),
+                 kernel_requirements_.live(), label_rules_.live());
   return text;
 }
 

@@ -24,8 +24,38 @@ bool waits_alike(const Session& a, const Session& b) {
          a.resource_group == b.resource_group && a.retry_at == b.retry_at &&
          a.requested_starts_at == b.requested_starts_at && a.dependencies == b.dependencies &&
          a.designated_agents == b.designated_agents && a.failed_agents == b.failed_agents &&
-         session_agent_policy(a) == session_agent_policy(b);
+         a.session_group == b.session_group && a.batch_timeout == b.batch_timeout &&
+         a.resource_opts == b.resource_opts;
 }
+
+// {"name": "text"} or {"name": ["text", ...]}, ordered by name. What is neither is left out.
+LabelRule label_rule_of(const Json* object) {
+  LabelRule rule;
+  if (object == nullptr) return rule;
+  for (const auto& [name, wanted] : object->members()) {
+    std::vector<std::string> texts;
+    if (wanted.is_string()) texts.emplace_back(wanted.as_string());
+    for (const Json& one : wanted.items()) {
+      if (one.is_string()) texts.emplace_back(one.as_string());
+    }
+    std::ranges::sort(texts);
+    rule.emplace_back(name, std::move(texts));
+  }
+  std::ranges::sort(rule);
+  return rule;
+}
+
+std::string key_of(const LabelRule& rule) {
+  std::string key;
+  for (const auto& [name, texts] : rule) {
+    key += std::to_string(texts.size()) + ':' + std::to_string(name.size()) + ':' + name;
+    for (const std::string& text : texts) key += std::to_string(text.size()) + ':' + text;
+  }
+  return key;
+}
+
+// Requirements of one request that are compared to find equal ones.
+constexpr std::size_t kComparedMax = 64;
 
 std::vector<AgentId> agent_ids(const std::vector<std::string>& names) {
   return {names.begin(), names.end()};
@@ -34,7 +64,8 @@ std::vector<AgentId> agent_ids(const std::vector<std::string>& names) {
 std::unique_ptr<PendingDetails> details_of(const Session& session) {
   const bool none = session.dependencies.empty() && session.designated_agents.empty() &&
                     session.failed_agents.empty() && session.retry_at == Timestamp{} &&
-                    session.requested_starts_at == Timestamp{};
+                    session.requested_starts_at == Timestamp{} && session.session_group.empty() &&
+                    session.resource_opts.find("preferred_agent_labels") == nullptr;
   std::string policy = session_agent_policy(session);
   if (none && policy.empty()) return nullptr;
   auto details = std::make_unique<PendingDetails>();
@@ -44,6 +75,8 @@ std::unique_ptr<PendingDetails> details_of(const Session& session) {
   details->agent_selection_policy = std::move(policy);
   details->retry_at = session.retry_at;
   details->requested_starts_at = session.requested_starts_at;
+  details->session_group = session.session_group;
+  details->preferred_labels = label_rule_of(session.resource_opts.find("preferred_agent_labels"));
   return details;
 }
 
@@ -54,12 +87,37 @@ void add_number(std::string& key, std::int64_t value) {
 std::string key_of(const Requirement& requirement) {
   std::string key;
   add_number(key, requirement.architecture);
+  add_number(key, requirement.labels);
   add_number(key, requirement.containers);
   for (const SlotRequest& r : requirement.slots) {
     add_number(key, r.slot);
     add_number(key, r.units);
   }
+  for (const auto& part : requirement.parts) {
+    add_number(key, -1 - static_cast<std::int64_t>(part.size()));
+    for (const SlotRequest& r : part) {
+      add_number(key, r.slot);
+      add_number(key, r.units);
+    }
+  }
   return key;
+}
+
+bool ask_alike(const Requirement& a, const Requirement& b) {
+  return a.architecture == b.architecture && a.labels == b.labels && a.containers == b.containers &&
+         a.slots == b.slots && a.parts == b.parts;
+}
+
+// Equal requirements of one request get the same number: what is known of one holds for the other.
+void number_requirements(std::vector<Requirement>& requirements, std::uint32_t request) {
+  for (std::size_t i = 0; i < requirements.size(); ++i) {
+    const auto known =
+        requirements.begin() + static_cast<std::ptrdiff_t>(std::min(i, kComparedMax));
+    const auto equal = std::find_if(requirements.begin(), known, [&](const Requirement& other) {
+      return ask_alike(other, requirements[i]);
+    });
+    requirements[i].id = equal != known ? equal->id : (std::uint64_t{request} + 1) << 32 | i;
+  }
 }
 
 // Adds `more` to `sum`, keeping the order of slot names.
@@ -105,9 +163,14 @@ PendingIndex Mirror::waiting_place(const SessionId& id) {
 void Mirror::leave_queue(Waiting& waiting, PendingIndex at) {
   if (!waiting.queued) return;
   Group& group = groups_[waiting.group];
-  const auto band = group.bands.find(waiting.session.priority);
-  band->second.erase(at);
-  if (band->second.empty()) group.bands.erase(band);
+  const auto leave = [&](BandQueues& bands, bool by_estimate) {
+    const auto band = bands.find(waiting.session.priority);
+    if (band == bands.end()) return;  // kept from now on only
+    band->second.erase(waiting.session.request, entry_of(waiting, at, by_estimate));
+    if (band->second.size() == 0) bands.erase(band);
+  };
+  leave(group.bands, false);
+  if (group.keeps_shortest) leave(group.shortest, true);
   --group.pending;
   waiting.queued = false;
   requests_.release(waiting.session.request);
@@ -126,6 +189,7 @@ void Mirror::on_session(const Change& change) {
   const SessionId id = after != nullptr ? after->id : before->id;
   SessionRecord& record = sessions_[id];
   record.has_row = after != nullptr;
+  on_running(record, after);
   record.as_dependency = after != nullptr ? as_dependency(*after) : DependencyState::Unknown;
   const bool pends = after != nullptr && after->status == SessionStatus::Pending;
   if (!pends) {
@@ -152,6 +216,9 @@ void Mirror::on_session(const Change& change) {
                                std::numeric_limits<std::int32_t>::max()));
   session.type = after->type;
   session.owner = owner_of(*after);
+  release_labels(waiting);
+  const LabelRule labels = label_rule_of(after->resource_opts.find("agent_labels"));
+  waiting.labels = labels.empty() ? 0 : label_rules_.acquire(key_of(labels), labels);
   session.details = waiting.details.get();
 }
 
@@ -193,8 +260,11 @@ std::uint32_t Mirror::intern_requirement(const Kernel& kernel) {
 std::uint32_t Mirror::compose_request(const Waiting& waiting) {
   Request request;
   request.mode = waiting.mode;
+  const bool together = waiting.mode == ClusterMode::SingleNode && waiting.kernels.size() > 1;
   for (const PendingKernel& kernel : waiting.kernels) {
-    const Requirement& one = kernel_requirements_[kernel.requirement];
+    Requirement one = kernel_requirements_[kernel.requirement];
+    one.labels = waiting.labels;
+    if (together) one.parts.push_back(one.slots);
     add_slots(request.total, one.slots, slots_);
     if (waiting.mode == ClusterMode::MultiNode || request.requirements.empty()) {
       request.requirements.push_back(one);
@@ -203,6 +273,7 @@ std::uint32_t Mirror::compose_request(const Waiting& waiting) {
     Requirement& all = request.requirements.front();
     if (all.architecture != one.architecture) request.mixed_architectures = true;
     add_slots(all.slots, one.slots, slots_);
+    all.parts.push_back(one.slots);
     ++all.containers;
   }
   std::string key;
@@ -213,7 +284,32 @@ std::uint32_t Mirror::compose_request(const Waiting& waiting) {
     add_number(key, static_cast<std::int64_t>(one.size()));
     key += one;
   }
-  return requests_.acquire(key, std::move(request));
+  const std::uint32_t number = requests_.acquire(key, std::move(request));
+  auto& requirements = requests_.writable(number).requirements;
+  if (!requirements.empty() && requirements.front().id == 0) {
+    number_requirements(requirements, number);
+  }
+  return number;
+}
+
+QueueEntry Mirror::entry_of(const Waiting& waiting, PendingIndex at, bool by_estimate) const {
+  const PendingSession& session = waiting.session;
+  return {by_estimate ? session.estimate.ns : 0, session.created_at.ns, session.estimate.ns,
+          session.id, at};
+}
+
+void Mirror::enter_queue(Waiting& waiting, PendingIndex at) {
+  Group& group = groups_[waiting.group];
+  const PendingSession& session = waiting.session;
+  group.bands[session.priority].insert(session.request, entry_of(waiting, at, false));
+  if (group.keeps_shortest) {
+    group.shortest[session.priority].insert(session.request, entry_of(waiting, at, true));
+  }
+}
+
+void Mirror::release_labels(Waiting& waiting) {
+  if (waiting.labels != 0) label_rules_.release(waiting.labels);
+  waiting.labels = 0;
 }
 
 void Mirror::settle(PendingIndex at) {
@@ -222,6 +318,7 @@ void Mirror::settle(PendingIndex at) {
   if (!waiting.has_row || waiting.kernels.empty()) {
     if (waiting.has_row || !waiting.kernels.empty()) return;
     const SessionId id = waiting.session.id;
+    release_labels(waiting);
     waiting.session = {};
     waiting.group = kNone;
     waiting.details = nullptr;
@@ -236,7 +333,9 @@ void Mirror::settle(PendingIndex at) {
   waiting.kernels.shrink_to_fit();
   waiting.session.request = compose_request(waiting);
   Group& group = groups_[waiting.group];
-  group.bands.try_emplace(waiting.session.priority, ByAge{&waiting_}).first->second.insert(at);
+  const SessionRecord& record = sessions_[waiting.session.id];
+  waiting.session.estimate = estimate_of(record.user, record.declared, group);
+  enter_queue(waiting, at);
   ++group.pending;
   group.arrivals.push_back({at, waiting.generation});
   waiting.queued = true;
@@ -244,7 +343,8 @@ void Mirror::settle(PendingIndex at) {
 
 void Mirror::drop_if_idle(const SessionId& id) {
   const auto it = sessions_.find(id);
-  if (it != sessions_.end() && !it->second.has_row && it->second.waiting == kNone) {
+  if (it != sessions_.end() && !it->second.has_row && it->second.waiting == kNone &&
+      it->second.held.empty()) {
     sessions_.erase(it);
   }
 }

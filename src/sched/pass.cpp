@@ -19,7 +19,10 @@ GroupPass::GroupPass(const ViewSource& source, Group& group, Ledger& ledger,
       limits_(limits),
       placements_left_(placements_left),
       stamps_(stamps),
-      stamp_(stamp) {}
+      stamp_(stamp),
+      future_(source.mirror, group, source.now),
+      looks_ahead_(group.row->queue_discipline == QueueDiscipline::Easy ||
+                   group.row->queue_discipline == QueueDiscipline::Conservative) {}
 
 PassResult GroupPass::run() {
   walk();
@@ -28,12 +31,13 @@ PassResult GroupPass::run() {
 }
 
 void GroupPass::walk() {
-  const auto ordering = policies_.sequencer->start(view_);
-  if (ordering == nullptr) throw PolicyFault("its sequencer made no order");
-  while (const auto at = ordering->next()) {
+  ordering_ = policies_.sequencer->start(view_);
+  if (ordering_ == nullptr) throw PolicyFault("its sequencer made no order");
+  while (const auto at = ordering_->next()) {
+    if (reordered_ && stamps_[*at] == stamp_) continue;
     draw(*at);
     if (end_ == End::Blocked) {
-      if (position_ >= limits_.positions_max) {
+      if (!limits_.explain || position_ >= limits_.positions_max) {
         undraw(*at);
         break;
       }
@@ -41,8 +45,7 @@ void GroupPass::walk() {
       tell(*at, "behind-head",
            fmt::format("Not attempted: the queue of resource group {} is held up by a session "
                        "before it that waits for room.",
-                       group_.name.str()),
-           {});
+                       group_.name.str()));
       continue;
     }
     if (placements_left_ == 0) end_ = End::PlacementsFull;
@@ -53,7 +56,11 @@ void GroupPass::walk() {
     }
     ++steps_;
     if (attempt(*at)) {
-      ordering->placed(*at);
+      ordering_->placed(*at);
+    } else if (promises_ == 1 && !reordered_ && policies_.shortest_backfill &&
+               group_.row->queue_discipline == QueueDiscipline::Easy) {
+      reordered_ = true;
+      ordering_ = view_.queue(QueueOrder::ShortestFirst);
     }
   }
 }
@@ -101,16 +108,14 @@ bool GroupPass::refused(PendingIndex at, const Waiting& waiting) {
       tell(at, "never",
            fmt::format("Can never start: its resource option agent_selection_policy is {}; right "
                        "would be \"strict\" or \"preferred\".",
-                       policy),
-           {});
+                       policy));
       return true;
     }
     if (details.retry_at > source_.now) {
       wake(details.retry_at);
       tell(at, "start-time",
            fmt::format("The last attempt to start it failed; the next one is not before {}.",
-                       to_iso8601(details.retry_at)),
-           {});
+                       to_iso8601(details.retry_at)));
       return true;
     }
   }
@@ -126,7 +131,7 @@ bool GroupPass::refused(PendingIndex at, const Waiting& waiting) {
     if (!message.empty()) message += '\n';
     message += refusal.message;
   }
-  tell(at, std::move(code), std::move(message), {});
+  tell(at, std::move(code), std::move(message));
   return true;
 }
 
@@ -148,26 +153,38 @@ AgentFilter GroupPass::filter_of(const Waiting& waiting) const {
                           ? policies_.strict_designation
                           : details.agent_selection_policy == "strict";
   filter.strict = strict && !details.designated_agents.empty();
+  if (!details.preferred_labels.empty()) filter.preferred_labels = &details.preferred_labels;
   return filter;
 }
 
 std::optional<AgentIndex> GroupPass::place_one(const PendingSession& session,
-                                               const Requirement& requirement,
-                                               const AgentFilter& filter, std::size_t& candidates) {
+                                               const Requirement& requirement, AgentFilter& filter,
+                                               std::size_t& candidates) {
   steps_ += group_.agents.size();
-  AgentSearch search(group_.agents, requirement, filter, buffer_);
+  group_.agents.prepare_rule(requirement.labels, source_.mirror.label_rule(requirement.labels));
+  filter.barred.clear();
+  if (future_.has_promises()) future_.barred(requirement, session.estimate, filter.barred);
+  AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores);
+  const Demand demand{session, requirement, group_.agents.containers_total() + picks_,
+                      group_.agents.fractions_total() + fractions_};
   if (search.empty()) return std::nullopt;
-  candidates = search.list().size();
-  const Demand demand{session, requirement, group_.agents.containers_total() + picks_};
   const auto chosen = policies_.selector->select(view_, demand, Candidates(search));
-  if (!chosen) return std::nullopt;
+  if (!chosen) {
+    candidates = search.list().size();
+    return std::nullopt;
+  }
+  const auto pick = [&](SlotIndex slot, std::int64_t units, std::span<const std::int64_t> free) {
+    return policies_.selector->device(view_, demand, *chosen, slot, units, free);
+  };
   if (!search.contains(*chosen) ||
-      !ledger_.take(group_.agents, *chosen, requirement, filter.container_limit)) {
+      !ledger_.take(group_.agents, *chosen, requirement, filter.container_limit, pick)) {
     throw PolicyFault(
         fmt::format("its selector chose agent {} for session {}, which is no candidate", *chosen,
                     to_string(session.id)));
   }
   ++picks_;
+  const auto is_part = [](const DeviceGrant& g) { return g.units % kUnitsPerDevice != 0; };
+  if (std::ranges::any_of(ledger_.last_devices(), is_part)) ++fractions_;
   return chosen;
 }
 
@@ -175,12 +192,13 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
   const Request& request = view_.request(waiting.session);
   if (request.mixed_architectures) {
     tell(at, "never",
-         "Can never start: the kernels of a single-node session must be of one architecture.", {});
+         "Can never start: the kernels of a single-node session must be of one architecture.");
     return false;
   }
-  const AgentFilter filter = filter_of(waiting);
+  AgentFilter filter = filter_of(waiting);
   if (!filter.strict) {
     if (const auto known = failures_.find(waiting.session.request); known != failures_.end()) {
+      if (group_.row->queue_discipline == QueueDiscipline::Conservative) promise(waiting, filter);
       give_up(at, known->second);
       return false;
     }
@@ -190,31 +208,108 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
   for (const Requirement& requirement : request.requirements) {
     std::size_t candidates = 0;
     const auto agent = place_one(waiting.session, requirement, filter, candidates);
-    if (agent) {
-      agents.push_back(*agent);
-      continue;
+    if (!agent) {
+      const bool barred = is_barred(waiting.session, requirement, filter);
+      auto failure = failure_of(waiting, request, agents.size(), filter, candidates, barred);
+      ledger_.rollback(before);
+      // Nothing is given back during a pass: who asks for the same fails the same way.
+      if (!filter.strict && candidates == 0 && !barred) {
+        failures_.emplace(waiting.session.request, failure);
+      }
+      after_failure(at, waiting, filter, std::move(failure), barred, candidates);
+      return false;
     }
-    auto failure = std::make_shared<Failure>(
-        candidates > 0 ? explain_selector_refusal(source_, candidates)
-                       : explain_failure(source_, request, agents.size(), filter));
-    steps_ += group_.agents.size();
-    ledger_.rollback(before);
-    // Nothing is given back during a pass: who asks for the same fails the same way.
-    if (!filter.strict && candidates == 0) failures_.emplace(waiting.session.request, failure);
-    give_up(at, std::move(failure));
-    return false;
+    agents.push_back(*agent);
   }
   ledger_.hold(waiting.session);
-  accept(waiting, agents);
+  if (looks_ahead_) {
+    for (std::size_t i = 0; i < agents.size(); ++i) {
+      future_.placed(agents[i], request.requirements[i], waiting.session.estimate);
+    }
+  }
+  accept(waiting, request, agents, before);
   return true;
 }
 
-void GroupPass::accept(const Waiting& waiting, const std::vector<AgentIndex>& agents) {
+// Whether there is room that is promised to somebody else.
+bool GroupPass::is_barred(const PendingSession& session, const Requirement& requirement,
+                          AgentFilter& filter) {
+  if (filter.barred.empty()) return false;
+  const auto barred = std::exchange(filter.barred, {});
+  AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores);
+  static_cast<void>(session);
+  return !search.empty();
+}
+
+std::shared_ptr<Failure> GroupPass::failure_of(const Waiting& waiting, const Request& request,
+                                               std::size_t which, const AgentFilter& filter,
+                                               std::size_t candidates, bool barred) {
+  static_cast<void>(waiting);
+  steps_ += group_.agents.size();
+  if (candidates > 0) {
+    return std::make_shared<Failure>(explain_selector_refusal(source_, candidates));
+  }
+  if (barred) return std::make_shared<Failure>(explain_backfill(source_));
+  return std::make_shared<Failure>(limits_.explain
+                                       ? explain_failure(source_, request, which, filter)
+                                       : classify_failure(source_, request, which, filter));
+}
+
+// What the session's failure means for those behind it: room that is kept, or sessions that need
+// not be looked at.
+void GroupPass::after_failure(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
+                              std::shared_ptr<Failure> failure, bool barred,
+                              std::size_t candidates) {
+  if (looks_ahead_ && (failure->blocks || barred)) {
+    if (const auto start = promise(waiting, filter)) {
+      auto own = std::make_shared<Failure>(*failure);
+      own->expected_start = Timestamp{start->at};
+      failure = std::move(own);
+    }
+  }
+  if (!limits_.explain && candidates == 0 && !filter.strict) {
+    if (barred) {
+      // Who runs longer breaks the same promises.
+      const Duration longest = promises_ == 1 ? future_.before_first_promise()
+                                              : Duration{waiting.session.estimate.ns - 1};
+      ordering_->narrow(waiting.session.request, longest);
+    } else if (!(group_.row->queue_discipline == QueueDiscipline::Conservative)) {
+      ordering_->narrow(waiting.session.request, Duration{-1});
+    }
+  }
+  give_up(at, std::move(failure));
+}
+
+std::optional<Future::Start> GroupPass::promise(const Waiting& waiting, const AgentFilter& filter) {
+  const bool easy = group_.row->queue_discipline == QueueDiscipline::Easy;
+  if (promises_ >= (easy ? 1 : policies_.backfill_depth)) {
+    // Whoever is not promised a start waits behind all who are.
+    if (!easy) end_ = End::Blocked;
+    return std::nullopt;
+  }
+  const Request& request = view_.request(waiting.session);
+  auto start = future_.earliest(request, waiting.session.estimate, filter, steps_);
+  if (!start) return std::nullopt;
+  future_.promise(*start, request, waiting.session.estimate);
+  ++promises_;
+  return start;
+}
+
+void GroupPass::accept(const Waiting& waiting, const Request& request,
+                       const std::vector<AgentIndex>& agents, std::size_t first_entry) {
   Placement& placement = result_.placements.emplace_back();
   placement.session = waiting.session.id;
   for (std::size_t i = 0; i < waiting.kernels.size(); ++i) {
     const AgentIndex agent = agents[agents.size() == 1 ? 0 : i];
     placement.kernels.emplace_back(waiting.kernels[i].id, group_.agents.id(agent));
+  }
+  if (!group_.agents.has_devices()) return;
+  for (std::size_t i = 0; i < request.requirements.size(); ++i) {
+    for (const DeviceGrant& grant : ledger_.devices(first_entry + i)) {
+      const std::size_t kernel = request.requirements.size() == 1 ? grant.part : i;
+      placement.devices.push_back({waiting.kernels[kernel].id, view_.slot_name(grant.slot),
+                                   grant.device, Amount{grant.units}});
+    }
   }
 }
 
@@ -222,20 +317,41 @@ void GroupPass::give_up(PendingIndex at, std::shared_ptr<Failure> failure) {
   if (failure->blocks && group_.row->queue_discipline == QueueDiscipline::HeadOfLine) {
     end_ = End::Blocked;
   }
+  if (!limits_.explain) return;
   if (position_ <= limits_.positions_max) {
-    tell(at, failure->code, failure->detailed, failure->missing);
+    tell(at, *failure);
     return;
   }
   if (!failure->shared) {
     failure->shared =
-        make_reason(failure->code, failure->coarse, {}, position_, limits_.positions_max);
+        make_reason({failure->code, failure->coarse, {}, 0, failure->rejected, {}, {}}, position_,
+                    limits_.positions_max);
   }
   result_.tellings.push_back({at, failure->shared});
 }
 
-void GroupPass::tell(PendingIndex at, std::string code, std::string message, SlotMap missing) {
+void GroupPass::tell(PendingIndex at, const Failure& failure) {
+  PendingReason reason{failure.code,
+                       failure.detailed,
+                       failure.missing,
+                       0,
+                       failure.rejected,
+                       failure.expected_start,
+                       {}};
+  if (failure.expected_start != Timestamp{}) {
+    reason.expected_basis =
+        "what runs and what is promised to sessions before it ends as estimated";
+    reason.message += fmt::format(" Expected to start at {} if {}.",
+                                  to_iso8601(failure.expected_start), reason.expected_basis);
+  }
   result_.tellings.push_back(
-      {at, make_reason(std::move(code), std::move(message), std::move(missing), position_,
+      {at, make_reason(std::move(reason), position_, limits_.positions_max)});
+}
+
+void GroupPass::tell(PendingIndex at, std::string code, std::string message) {
+  if (!limits_.explain) return;
+  result_.tellings.push_back(
+      {at, make_reason({std::move(code), std::move(message), {}, 0, {}, {}, {}}, position_,
                        limits_.positions_max)});
 }
 
@@ -251,23 +367,25 @@ void GroupPass::tell_rest() {
   std::vector<Arrival> due = std::exchange(memory_.walked, std::move(walked_));
   due.insert(due.end(), memory_.arrivals.begin(), memory_.arrivals.end());
   memory_.arrivals.clear();
-  if (end_ == End::Drawn) return;
-  const auto reason = make_reason(
-      "behind-head",
+  if (end_ == End::Drawn || !limits_.explain) return;
+  const std::string why =
       end_ == End::Blocked
-          ? fmt::format("Not attempted: the queue of resource group {} is held up by a session "
-                        "before it that waits for room.",
-                        group_.name.str())
-          : fmt::format("Not attempted: the pass over resource group {} ended before it after {} "
-                        "steps.",
-                        group_.name.str(), limits_.steps_max),
-      {}, std::uint64_t{limits_.positions_max} + 1, limits_.positions_max);
+          ? fmt::format(
+                "Not attempted: the queue of resource group {} is held up by a session "
+                "before it that waits for room.",
+                group_.name.str())
+          : fmt::format(
+                "Not attempted: the pass over resource group {} ended before it after {} "
+                "steps.",
+                group_.name.str(), limits_.steps_max);
+  const auto reason = make_reason({"behind-head", why, {}, 0, {}, {}, {}},
+                                  std::uint64_t{limits_.positions_max} + 1, limits_.positions_max);
   const auto tell_undrawn = [&](PendingIndex at) {
     if (stamps_[at] != stamp_) result_.tellings.push_back({at, reason});
   };
   if (everyone) {
     for (const auto& [priority, band] : group_.bands) {
-      for (const PendingIndex at : band) tell_undrawn(at);
+      for (const PendingIndex at : list_band(band)) tell_undrawn(at);
     }
     return;
   }
@@ -292,7 +410,7 @@ std::vector<Telling> tell_everyone(const Mirror& mirror, const Group& group, Gro
     }
   } else {
     for (const auto& [priority, band] : group.bands) {
-      for (const PendingIndex at : band) tellings.push_back({at, reason});
+      for (const PendingIndex at : list_band(band)) tellings.push_back({at, reason});
     }
   }
   memory.told_to_all = reason->message;

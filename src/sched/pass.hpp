@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "sched/explain.hpp"
+#include "sched/future.hpp"
 #include "sched/ledger.hpp"
 #include "sched/planner.hpp"
 #include "sched/policy_set.hpp"
@@ -36,6 +37,7 @@ struct GroupMemory {
   std::vector<Arrival> walked;    // sessions whose last reason was their own
   std::vector<Arrival> arrivals;  // not looked at yet
   std::string told_to_all;        // the message that everyone in the queue got; usually empty
+  ScoreCache scores;              // of the policies' selector
 };
 
 struct PassResult {
@@ -62,12 +64,23 @@ class GroupPass {
   bool attempt(PendingIndex at);
   bool refused(PendingIndex at, const Waiting& waiting);
   bool place(PendingIndex at, const Waiting& waiting);
+  bool is_barred(const PendingSession& session, const Requirement& requirement,
+                 AgentFilter& filter);
+  std::shared_ptr<Failure> failure_of(const Waiting& waiting, const Request& request,
+                                      std::size_t which, const AgentFilter& filter,
+                                      std::size_t candidates, bool barred);
+  void after_failure(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
+                     std::shared_ptr<Failure> failure, bool barred, std::size_t candidates);
+  // A start for a session that has no room now, as far as the queue discipline gives one.
+  std::optional<Future::Start> promise(const Waiting& waiting, const AgentFilter& filter);
   std::optional<AgentIndex> place_one(const PendingSession& session, const Requirement& requirement,
-                                      const AgentFilter& filter, std::size_t& candidates);
-  void accept(const Waiting& waiting, const std::vector<AgentIndex>& agents);
+                                      AgentFilter& filter, std::size_t& candidates);
+  void accept(const Waiting& waiting, const Request& request, const std::vector<AgentIndex>& agents,
+              std::size_t first_entry);
   void give_up(PendingIndex at, std::shared_ptr<Failure> failure);
   AgentFilter filter_of(const Waiting& waiting) const;
-  void tell(PendingIndex at, std::string code, std::string message, SlotMap missing);
+  void tell(PendingIndex at, std::string code, std::string message);
+  void tell(PendingIndex at, const Failure& failure);
   void tell_rest();
   void wake(Timestamp at);
 
@@ -86,7 +99,12 @@ class GroupPass {
   std::vector<Arrival> walked_;
   std::unordered_map<std::uint32_t, std::shared_ptr<Failure>> failures_;  // by request
   std::vector<AgentIndex> buffer_;
-  std::uint64_t steps_ = 0, picks_ = 0, position_ = 0;
+  std::unique_ptr<Ordering> ordering_;
+  Future future_;
+  bool looks_ahead_;  // the queue discipline makes promises
+  std::uint32_t promises_ = 0;
+  bool reordered_ = false;
+  std::uint64_t steps_ = 0, picks_ = 0, fractions_ = 0, position_ = 0;
   End end_ = End::Drawn;
 };
 

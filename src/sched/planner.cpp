@@ -65,6 +65,7 @@ Plan Planner::plan(Timestamp now, std::uint64_t seed) {
 bool Planner::Impl::has_policies(const Group& group, GroupMemory& memory) {
   if (memory.settings != group.row || !memory.policies) {
     memory.settings = group.row;
+    memory.scores.clear();
     memory.policies = sched::make_policy_set(*registry, *group.row);
   }
   return memory.policies->has_value();

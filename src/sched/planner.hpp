@@ -16,9 +16,18 @@
 
 namespace bai {
 
+struct PlacedDevice {
+  KernelId kernel;
+  std::string slot;
+  std::uint32_t device = 0;
+  Amount amount;
+  friend bool operator==(const PlacedDevice&, const PlacedDevice&) = default;
+};
+
 struct Placement {
   SessionId session;
   std::vector<std::pair<KernelId, AgentId>> kernels;  // every pending kernel of the session
+  std::vector<PlacedDevice> devices = {};             // of slots that are made of devices
   friend bool operator==(const Placement&, const Placement&) = default;
 };
 
@@ -43,6 +52,9 @@ struct PlanLimits {
   // Sessions at the front of each queue that are told their position and the missing amounts;
   // those behind get a reason without numbers that change with every pass.
   std::uint32_t positions_max = 100;
+  // False for simulations that ask nobody why: sessions that cannot start are not looked at one by
+  // one.
+  bool explain = true;
 };
 
 namespace sched {

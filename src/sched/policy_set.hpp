@@ -9,17 +9,24 @@
 
 namespace bai::sched {
 
+inline constexpr std::uint32_t kBackfillDepth = 100;
+
 struct PolicySet {
   std::unique_ptr<const Sequencer> sequencer;
   std::vector<std::unique_ptr<const Validator>> validators;
   std::unique_ptr<const Selector> selector;
   bool strict_designation = false;
   std::uint32_t container_limit = 0xffff'ffff;  // per agent
+  std::uint32_t backfill_depth = kBackfillDepth;
+  bool shortest_backfill = false;
 };
 
 // Members of ResourceGroup::policy_options:
 //   agent_selection_policy  "preferred" (default) or "strict": what designated agents mean
 //   max_container_count     containers per agent; absent: unlimited
+//   default_runtime_s       how long a session runs that declares nothing; absent: nobody knows
+//   backfill_depth          conservative: sessions that are promised a start; those behind wait
+//   backfill_order          easy: "queue" (default) or "shortest" first among those behind the head
 //   sequencer, selector     objects: options of the policy
 //   validators              names; absent: all that are registered
 //   validator_options       object: name -> options

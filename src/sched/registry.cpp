@@ -10,6 +10,8 @@ namespace bai {
 namespace {
 
 constexpr std::int64_t kContainerCountMax = 1'000'000;
+constexpr std::int64_t kRuntimeMax_s = 10LL * 365 * 24 * 3600;
+constexpr std::int64_t kBackfillDepthMax = 10'000;
 
 template <class Table>
 Status add_to(Table& table, std::string_view what, std::string name, auto factory) {
@@ -79,6 +81,14 @@ const Json* PolicyOptions::read(std::string_view name) {
   const Json* value = object_->find(name);
   return value != nullptr && !value->is_null() ? value : nullptr;
 }
+
+const Json& PolicyOptions::raw(std::string_view name) {
+  static const Json null;
+  const Json* value = read(name);
+  return value != nullptr ? *value : null;
+}
+
+void PolicyOptions::refuse(std::string text) { problem(std::move(text)); }
 
 void PolicyOptions::problem(std::string text) {
   if (problem_.empty()) problem_ = std::move(text);
@@ -198,6 +208,8 @@ namespace {
 struct GroupOptions {
   std::string designation;
   std::int64_t container_count = 0;
+  std::int64_t default_runtime_s = 0, backfill_depth = 0;
+  bool shortest_backfill = false;
   bool lists_validators = false;
   std::vector<std::string> validators;
 };
@@ -210,6 +222,10 @@ Result<GroupOptions> read_group_options(const Json& object) {
   options.designation =
       reader.choice("agent_selection_policy", {"preferred", "strict"}, "preferred");
   options.container_count = reader.integer("max_container_count", 0, 1, kContainerCountMax);
+  options.default_runtime_s = reader.integer("default_runtime_s", 0, 1, kRuntimeMax_s);
+  options.backfill_depth = reader.integer("backfill_depth", kBackfillDepth, 1, kBackfillDepthMax);
+  options.shortest_backfill =
+      reader.choice("backfill_order", {"queue", "shortest"}, "queue") == "shortest";
   options.lists_validators = own.find("validators") != nullptr;
   options.validators = reader.texts("validators");
   if (auto read = reader.finish(); !read) {
@@ -245,6 +261,8 @@ Result<PolicySet> make_set(const PolicyRegistry& registry, const ResourceGroup& 
   if (options->container_count > 0) {
     set.container_limit = static_cast<std::uint32_t>(options->container_count);
   }
+  set.backfill_depth = static_cast<std::uint32_t>(options->backfill_depth);
+  set.shortest_backfill = options->shortest_backfill;
   auto sequencer = registry.make_sequencer(group.scheduler, group.policy_options["sequencer"]);
   if (!sequencer) return std::unexpected(std::move(sequencer.error()));
   set.sequencer = std::move(*sequencer);

@@ -52,9 +52,22 @@ void AgentSearch::scan_all() {
   }
 }
 
+bool AgentSearch::has_wishes() const noexcept {
+  return filter_.strict || !filter_.designated.empty() || !filter_.failed.empty() ||
+         !filter_.barred.empty() || filter_.preferred_labels != nullptr;
+}
+
 void AgentSearch::narrow() {
+  if (!filter_.barred.empty()) {
+    std::erase_if(found_, [&](AgentIndex agent) { return among(filter_.barred, agent); });
+  }
   if (!filter_.strict && !filter_.designated.empty()) {
     prefer(found_, [&](AgentIndex agent) { return among(filter_.designated, agent); });
+  }
+  if (filter_.preferred_labels != nullptr) {
+    prefer(found_, [&](AgentIndex agent) {
+      return has_labels(agents_.labels(agent), *filter_.preferred_labels);
+    });
   }
   if (!filter_.failed.empty()) {
     prefer(found_, [&](AgentIndex agent) { return !among(filter_.failed, agent); });
@@ -98,6 +111,19 @@ std::optional<AgentIndex> AgentSearch::best(std::span<const KeyPart> key) {
       if (mine < its) best = agent;
       break;
     }
+  }
+  return best;
+}
+
+std::optional<AgentIndex> AgentSearch::highest(const SchedView& view,
+                                               const ScoreSelector& selector) {
+  const auto& scores =
+      scores_.refreshed(view, selector, agents_, requirement_, filter_.container_limit);
+  if (!has_wishes()) return scores.highest();
+  scan();
+  std::optional<AgentIndex> best;
+  for (const AgentIndex agent : found_) {
+    if (!best || scores.of(agent) > scores.of(*best)) best = agent;
   }
   return best;
 }

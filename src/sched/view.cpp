@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "sched/queue.hpp"
 #include "sched/search.hpp"
 #include "sched/view_source.hpp"
 
@@ -10,38 +11,6 @@ namespace {
 
 // The reference system's default; names match exactly, so "cuda" is not "cuda.device".
 constexpr std::string_view kDefaultSelectorPriority[] = {"cuda", "rocm", "tpu", "cpu", "mem"};
-
-class QueueWalk final : public Ordering {
- public:
-  QueueWalk(const sched::Bands& bands, QueueOrder order)
-      : bands_(bands), order_(order), band_(bands.begin()) {
-    enter();
-  }
-
-  std::optional<PendingIndex> next() override {
-    if (band_ == bands_.end()) return std::nullopt;
-    const bool forward = order_ == QueueOrder::OldestFirst;
-    const PendingIndex at = forward ? *forward_++ : *backward_++;
-    if (forward ? forward_ == band_->second.end() : backward_ == band_->second.rend()) {
-      ++band_;
-      enter();
-    }
-    return at;
-  }
-
- private:
-  void enter() {
-    if (band_ == bands_.end()) return;
-    forward_ = band_->second.begin();
-    backward_ = band_->second.rbegin();
-  }
-
-  const sched::Bands& bands_;
-  QueueOrder order_;
-  sched::Bands::const_iterator band_;
-  sched::Band::const_iterator forward_;
-  sched::Band::const_reverse_iterator backward_;
-};
 
 class SortedBands final : public Ordering {
  public:
@@ -64,6 +33,14 @@ class SortedBands final : public Ordering {
   std::vector<std::int32_t> bands_;
   std::vector<PendingIndex> sorted_;
   std::size_t band_ = 0, at_ = 0;
+};
+
+// For resource groups whose settings do not ask the mirror to keep that order.
+class ByEstimate final : public BandSorter {
+ public:
+  void sort(const SchedView& view, std::vector<PendingIndex>& band) const override {
+    std::ranges::stable_sort(band, {}, [&](PendingIndex at) { return view.session(at).estimate; });
+  }
 };
 
 }  // namespace
@@ -148,6 +125,23 @@ std::int64_t SchedView::group_capacity(SlotIndex slot) const noexcept {
   return static_cast<std::int64_t>(std::min(column->total, most));
 }
 
+std::span<const std::int64_t> SchedView::devices(AgentIndex agent, SlotIndex slot) const noexcept {
+  const sched::DeviceSet* set = source_->group.agents.devices(agent, slot);
+  return set != nullptr ? std::span<const std::int64_t>(set->free)
+                        : std::span<const std::int64_t>();
+}
+std::span<const std::uint32_t> SchedView::hosted(AgentIndex agent, SlotIndex slot) const noexcept {
+  const sched::DeviceSet* set = source_->group.agents.devices(agent, slot);
+  return set != nullptr ? std::span<const std::uint32_t>(set->hosted)
+                        : std::span<const std::uint32_t>();
+}
+std::string_view SchedView::label(AgentIndex agent, std::string_view name) const noexcept {
+  return source_->group.agents.label(agent, name);
+}
+const LabelRule& SchedView::label_rule(std::uint32_t labels) const noexcept {
+  return source_->mirror.label_rule(labels);
+}
+
 std::size_t SchedView::pending_count() const noexcept { return source_->group.pending; }
 const PendingSession& SchedView::session(PendingIndex session) const noexcept {
   return source_->mirror.waiting(session).session;
@@ -159,7 +153,13 @@ const Owner& SchedView::owner(const PendingSession& session) const noexcept {
   return source_->mirror.owner(session.owner).owner;
 }
 std::unique_ptr<Ordering> SchedView::queue(QueueOrder order) const {
-  return std::make_unique<QueueWalk>(source_->group.bands, order);
+  const sched::Group& group = source_->group;
+  if (order != QueueOrder::ShortestFirst) {
+    return sched::walk_bands(group.bands, order == QueueOrder::NewestFirst);
+  }
+  if (group.keeps_shortest) return sched::walk_bands(group.shortest, false);
+  static const ByEstimate sorter;
+  return sorter.start(*this);
 }
 std::vector<std::int32_t> SchedView::bands() const {
   std::vector<std::int32_t> priorities;
@@ -169,7 +169,7 @@ std::vector<std::int32_t> SchedView::bands() const {
 std::vector<PendingIndex> SchedView::band(std::int32_t priority) const {
   const auto it = source_->group.bands.find(priority);
   if (it == source_->group.bands.end()) return {};
-  return {it->second.begin(), it->second.end()};
+  return sched::list_band(it->second);
 }
 DependencyState SchedView::dependency(std::string_view session_id) const noexcept {
   const auto id = parse_uuid<SessionId>(session_id);
@@ -197,6 +197,20 @@ bool Candidates::empty() const { return search_->empty(); }
 std::span<const AgentIndex> Candidates::list() const { return search_->list(); }
 std::optional<AgentIndex> Candidates::best(std::span<const KeyPart> key) const {
   return search_->best(key);
+}
+std::optional<AgentIndex> Candidates::highest(const SchedView& view,
+                                              const ScoreSelector& scores) const {
+  return search_->highest(view, scores);
+}
+
+std::uint32_t Selector::device(const SchedView&, const Demand&, AgentIndex, SlotIndex,
+                               std::int64_t units, std::span<const std::int64_t> free) const {
+  return sched::tightest_device(units, free);
+}
+
+std::optional<AgentIndex> ScoreSelector::select(const SchedView& view, const Demand&,
+                                                const Candidates& candidates) const {
+  return candidates.highest(view, *this);
 }
 
 }  // namespace bai

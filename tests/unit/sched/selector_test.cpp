@@ -77,7 +77,11 @@ TEST_CASE("B4 ties go by the view's agent order") {
   for (const char* id : {"b", "a", "c"}) {
     const auto at = static_cast<AgentIndex>(group.agents.size());
     group.agents.insert(at, AgentId(id));
-    group.agents.set(at, {x86, true, 0, {{cpu, 8000}, {mem, 16384}}, {}});
+    sched::AgentFacts facts;
+    facts.architecture = x86;
+    facts.takes_sessions = true;
+    facts.capacity = {{cpu, 8000}, {mem, 16384}};
+    group.agents.set(at, facts);
   }
   const sched::Ledger ledger(mirror);
   const sched::ViewSource source{mirror, group, ledger, at_second(kNow), 1};
@@ -91,7 +95,8 @@ TEST_CASE("B4 ties go by the view's agent order") {
     for (int i = 0; i < 3; ++i) {
       const sched::AgentFilter filter;
       std::vector<AgentIndex> buffer;
-      sched::AgentSearch search(group.agents, requirement, filter, buffer);
+      sched::ScoreCache scores;
+      sched::AgentSearch search(group.agents, requirement, filter, buffer, scores);
       const auto chosen = (*selector)->select(view, {session, requirement, 0}, Candidates(search));
       REQUIRE(chosen.has_value());
       CHECK(view.agent_id(*chosen).str() == "b");

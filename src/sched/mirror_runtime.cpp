@@ -1,0 +1,127 @@
+// How long sessions run as far as anyone has said, and when what they hold comes free.
+#include <algorithm>
+
+#include "sched/mirror.hpp"
+
+namespace bai::sched {
+
+namespace {
+
+// When it got its agents.
+Timestamp began(const Session& session) {
+  if (session.starts_at != Timestamp{}) return session.starts_at;
+  for (const auto& [status, at] : session.status_times) {
+    if (status == to_string(SessionStatus::Scheduled)) return at;
+  }
+  return session.created_at;
+}
+
+}  // namespace
+
+// Members of ResourceGroup::policy_options that the mirror itself follows; the registry has checked
+// them. True when one has changed.
+bool Mirror::read_settings(Group& group) {
+  const Json& options = group.row->policy_options;
+  const Json* runtime = options.find("default_runtime_s");
+  const Duration default_runtime =
+      runtime != nullptr && runtime->is_int() ? seconds(runtime->as_int()) : kUnknownEstimate;
+  const Json* order = options.find("backfill_order");
+  const bool keeps_shortest =
+      group.row->scheduler == "sjf" ||
+      (order != nullptr && order->is_string() && order->as_string() == "shortest");
+  const bool changed =
+      default_runtime != group.default_runtime || keeps_shortest != group.keeps_shortest;
+  group.default_runtime = default_runtime;
+  group.keeps_shortest = keeps_shortest;
+  return changed;
+}
+
+bool Mirror::has_lifetimes() const noexcept {
+  return std::ranges::any_of(
+      policies_, [](const auto& entry) { return entry.second->max_session_lifetime_s > 0; });
+}
+
+Duration Mirror::estimate_of(const UserId& user, Duration declared, const Group& group) const {
+  if (declared != kUnknownEstimate) return declared;
+  const KeypairPolicy* policy = user_policy(user);
+  if (policy != nullptr && policy->max_session_lifetime_s > 0) {
+    return seconds(policy->max_session_lifetime_s);
+  }
+  return group.default_runtime;
+}
+
+std::int64_t Mirror::end_of(const SessionRecord& record, const Group& group) const {
+  if (record.began == Timestamp{}) return kNeverEnds;
+  const Duration estimate = estimate_of(record.user, record.declared, group);
+  std::int64_t end = 0;
+  if (__builtin_add_overflow(record.began.ns, estimate.ns, &end)) return kNeverEnds;
+  return end;
+}
+
+void Mirror::hold(const Kernel& kernel) {
+  HeldEntry& entry = held_[kernel.id];
+  entry.held = {kernel.session, kernel.agent, {}};
+  for (const auto& [name, amount] : kernel.occupied_slots) {
+    if (amount.units != 0) entry.held.slots.push_back({slots_.intern(name), amount.units});
+  }
+  sessions_[kernel.session].held.push_back(kernel.id);
+  agents_[kernel.agent].held.push_back(kernel.id);
+  rekey(kernel.id);
+}
+
+void Mirror::release(const Kernel& kernel) {
+  const auto it = held_.find(kernel.id);
+  if (it->second.group != kNone) {
+    groups_[it->second.group].held.erase({it->second.end, kernel.id});
+  }
+  std::erase(agents_.find(kernel.agent)->second.held, kernel.id);
+  std::erase(sessions_.find(kernel.session)->second.held, kernel.id);
+  held_.erase(it);
+  drop_if_idle(kernel.session);
+}
+
+void Mirror::on_running(SessionRecord& record, const Session* after) {
+  if (after == nullptr) return;
+  record.user = after->user;
+  record.declared = after->batch_timeout.value_or(kUnknownEstimate);
+  record.began = after->status == SessionStatus::Pending ? Timestamp{} : began(*after);
+  for (const KernelId& kernel : record.held) rekey(kernel);
+}
+
+void Mirror::rekey(const KernelId& kernel) {
+  HeldEntry& entry = held_.find(kernel)->second;
+  const std::uint32_t group = agents_.find(entry.held.agent)->second.group;
+  const std::int64_t end = group == kNone
+                               ? kNeverEnds
+                               : end_of(sessions_.find(entry.held.session)->second, groups_[group]);
+  if (group == entry.group && end == entry.end) return;
+  if (entry.group != kNone) groups_[entry.group].held.erase({entry.end, kernel});
+  entry.group = group;
+  entry.end = end;
+  if (group != kNone) groups_[group].held.emplace(EndKey{end, kernel}, &entry.held);
+}
+
+// After a change of what estimates rest on: rare, so everybody's is looked at.
+void Mirror::refresh_estimates() {
+  for (const auto& [kernel, entry] : held_) rekey(kernel);
+  for (Group& group : groups_) group.shortest.clear();
+  for (PendingIndex at = 0; at < waiting_.size(); ++at) {
+    Waiting& waiting = waiting_[at];
+    if (!waiting.queued) continue;
+    Group& group = groups_[waiting.group];
+    const SessionRecord& record = sessions_[waiting.session.id];
+    const Duration estimate = estimate_of(record.user, record.declared, group);
+    if (estimate != waiting.session.estimate) {
+      auto& band = group.bands[waiting.session.priority];
+      band.erase(waiting.session.request, entry_of(waiting, at, false));
+      waiting.session.estimate = estimate;
+      band.insert(waiting.session.request, entry_of(waiting, at, false));
+    }
+    if (group.keeps_shortest) {
+      group.shortest[waiting.session.priority].insert(waiting.session.request,
+                                                      entry_of(waiting, at, true));
+    }
+  }
+}
+
+}  // namespace bai::sched

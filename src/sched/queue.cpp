@@ -1,0 +1,245 @@
+#include "sched/queue.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/assert.hpp"
+
+namespace bai::sched {
+
+namespace {
+
+constexpr std::size_t kBlockMax = 128;  // entries of a block before it is split
+
+std::int64_t shortest_of(const std::vector<QueueEntry>& entries) {
+  std::int64_t shortest = std::numeric_limits<std::int64_t>::max();
+  for (const QueueEntry& entry : entries) shortest = std::min(shortest, entry.estimate);
+  return shortest;
+}
+
+// One band, its requests merged. Only the head of each request is in the heap.
+class BandWalk {
+  static constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
+
+  struct Cursor {
+    const RequestQueue* queue;
+    RequestQueue::Place place;
+    std::uint32_t request;
+    std::int64_t longest;
+  };
+
+  const QueueEntry& entry(std::uint32_t cursor) const {
+    return cursors_[cursor].queue->at(cursors_[cursor].place);
+  }
+  auto later() const {
+    return [this](std::uint32_t a, std::uint32_t b) {
+      return newest_first_ ? entry(a) < entry(b) : entry(b) < entry(a);
+    };
+  }
+
+ public:
+  BandWalk(const BandQueue& band, bool newest_first,
+           const std::map<std::uint32_t, std::int64_t>& limits)
+      : newest_first_(newest_first) {
+    cursors_.reserve(band.requests().size());
+    for (const auto& [request, queue] : band.requests()) {
+      const auto limit = limits.find(request);
+      cursors_.push_back({&queue, newest_first ? queue.back() : queue.front(), request,
+                          limit == limits.end() ? kNoLimit : limit->second});
+      const auto at = static_cast<std::uint32_t>(cursors_.size() - 1);
+      if (settle(cursors_.back())) heap_.push_back(at);
+    }
+    std::ranges::make_heap(heap_, later());
+  }
+
+  std::optional<PendingIndex> next() {
+    if (drawn_) advance();
+    if (heap_.empty()) return std::nullopt;
+    drawn_ = true;
+    return entry(heap_.front()).session;
+  }
+
+  void narrow(std::uint32_t request, std::int64_t longest) {
+    // Nearly always the request that was drawn last.
+    if (drawn_ && cursors_[heap_.front()].request == request) {
+      std::int64_t& limit = cursors_[heap_.front()].longest;
+      limit = std::min(limit, longest);
+      return;
+    }
+    for (std::size_t i = 0; i < heap_.size(); ++i) {
+      Cursor& cursor = cursors_[heap_[i]];
+      if (cursor.request != request) continue;
+      cursor.longest = std::min(cursor.longest, longest);
+      if (!settle(cursor)) heap_.erase(heap_.begin() + static_cast<std::ptrdiff_t>(i));
+      std::ranges::make_heap(heap_, later());  // who was drawn last stays its top
+      return;
+    }
+  }
+
+ private:
+  // Moves on to the first session that is short enough, its present one included.
+  bool settle(Cursor& cursor) const {
+    if (cursor.longest == kNoLimit) return true;
+    if (cursor.longest < 0) return false;
+    if (!newest_first_) {
+      const auto place = cursor.queue->next_within(cursor.place, cursor.longest);
+      if (place) cursor.place = *place;
+      return place.has_value();
+    }
+    while (cursor.queue->at(cursor.place).estimate > cursor.longest) {
+      const auto place = cursor.queue->before(cursor.place);
+      if (!place) return false;
+      cursor.place = *place;
+    }
+    return true;
+  }
+  void advance() {
+    drawn_ = false;
+    Cursor& cursor = cursors_[heap_.front()];
+    const auto place =
+        newest_first_ ? cursor.queue->before(cursor.place) : cursor.queue->after(cursor.place);
+    std::ranges::pop_heap(heap_, later());
+    if (place) cursor.place = *place;
+    if (!place || !settle(cursor)) {
+      heap_.pop_back();
+      return;
+    }
+    std::ranges::push_heap(heap_, later());
+  }
+
+  bool newest_first_;
+  bool drawn_ = false;  // the heap's top was given out and has not moved on yet
+  std::vector<Cursor> cursors_;
+  std::vector<std::uint32_t> heap_;
+};
+
+class BandsWalk final : public Ordering {
+ public:
+  BandsWalk(const BandQueues& bands, bool newest_first)
+      : bands_(bands), newest_first_(newest_first), band_(bands.begin()) {}
+
+  std::optional<PendingIndex> next() override {
+    while (true) {
+      if (!walk_) {
+        if (band_ == bands_.end()) return std::nullopt;
+        walk_.emplace(band_->second, newest_first_, limits_);
+      }
+      if (const auto session = walk_->next()) return session;
+      walk_.reset();
+      ++band_;
+    }
+  }
+
+  void narrow(std::uint32_t request, Duration longest) override {
+    const auto [it, is_new] = limits_.try_emplace(request, longest.ns);
+    if (!is_new) it->second = std::min(it->second, longest.ns);
+    if (walk_) walk_->narrow(request, longest.ns);
+  }
+
+ private:
+  const BandQueues& bands_;
+  bool newest_first_;
+  BandQueues::const_iterator band_;
+  std::optional<BandWalk> walk_;
+  std::map<std::uint32_t, std::int64_t> limits_;  // by request
+};
+
+}  // namespace
+
+std::size_t RequestQueue::block_of(const QueueEntry& entry) const noexcept {
+  const auto it = std::ranges::upper_bound(
+      blocks_, entry, {},
+      [](const Block& block) -> const QueueEntry& { return block.entries.front(); });
+  return it == blocks_.begin() ? 0 : static_cast<std::size_t>(it - blocks_.begin()) - 1;
+}
+
+void RequestQueue::insert(const QueueEntry& entry) {
+  if (blocks_.empty()) {
+    blocks_.push_back({entry.estimate, {entry}});
+    return;
+  }
+  const std::size_t at = block_of(entry);
+  Block& block = blocks_[at];
+  block.entries.insert(std::ranges::upper_bound(block.entries, entry), entry);
+  block.shortest = std::min(block.shortest, entry.estimate);
+  if (block.entries.size() > kBlockMax) split(at);
+}
+
+void RequestQueue::split(std::size_t at) {
+  Block upper;
+  auto& lower = blocks_[at].entries;
+  // What arrives last mostly stays last: a full block at the end is left full.
+  const std::size_t keep = at + 1 == blocks_.size() ? kBlockMax : lower.size() / 2;
+  upper.entries.assign(lower.begin() + static_cast<std::ptrdiff_t>(keep), lower.end());
+  lower.erase(lower.begin() + static_cast<std::ptrdiff_t>(keep), lower.end());
+  blocks_[at].shortest = shortest_of(lower);
+  upper.shortest = shortest_of(upper.entries);
+  blocks_.insert(blocks_.begin() + static_cast<std::ptrdiff_t>(at) + 1, std::move(upper));
+}
+
+void RequestQueue::erase(const QueueEntry& entry) {
+  const std::size_t at = block_of(entry);
+  BAI_ASSERT(at < blocks_.size(), "what leaves the queue is in it");
+  Block& block = blocks_[at];
+  const auto it = std::ranges::lower_bound(block.entries, entry);
+  BAI_ASSERT(it != block.entries.end() && it->session == entry.session,
+             "what leaves the queue is in it");
+  const std::int64_t estimate = it->estimate;
+  block.entries.erase(it);
+  if (block.entries.empty()) {
+    blocks_.erase(blocks_.begin() + static_cast<std::ptrdiff_t>(at));
+  } else if (estimate == block.shortest) {
+    block.shortest = shortest_of(block.entries);
+  }
+}
+
+std::optional<RequestQueue::Place> RequestQueue::after(Place place) const noexcept {
+  if (++place.entry < blocks_[place.block].entries.size()) return place;
+  if (++place.block < blocks_.size()) return Place{place.block, 0};
+  return std::nullopt;
+}
+
+std::optional<RequestQueue::Place> RequestQueue::before(Place place) const noexcept {
+  if (place.entry > 0) return Place{place.block, place.entry - 1};
+  if (place.block == 0) return std::nullopt;
+  return Place{place.block - 1, blocks_[place.block - 1].entries.size() - 1};
+}
+
+std::optional<RequestQueue::Place> RequestQueue::next_within(Place place,
+                                                             std::int64_t longest) const noexcept {
+  for (; place.block < blocks_.size(); ++place.block, place.entry = 0) {
+    const Block& block = blocks_[place.block];
+    if (block.shortest > longest) continue;
+    for (; place.entry < block.entries.size(); ++place.entry) {
+      if (block.entries[place.entry].estimate <= longest) return place;
+    }
+  }
+  return std::nullopt;
+}
+
+void BandQueue::insert(std::uint32_t request, const QueueEntry& entry) {
+  requests_[request].insert(entry);
+  ++size_;
+}
+
+void BandQueue::erase(std::uint32_t request, const QueueEntry& entry) {
+  const auto it = requests_.find(request);
+  BAI_ASSERT(it != requests_.end(), "what leaves the queue is in it");
+  it->second.erase(entry);
+  if (it->second.empty()) requests_.erase(it);
+  --size_;
+}
+
+std::unique_ptr<Ordering> walk_bands(const BandQueues& bands, bool newest_first) {
+  return std::make_unique<BandsWalk>(bands, newest_first);
+}
+
+std::vector<PendingIndex> list_band(const BandQueue& band) {
+  std::vector<PendingIndex> sessions;
+  sessions.reserve(band.size());
+  BandWalk walk(band, false, {});
+  while (const auto session = walk.next()) sessions.push_back(*session);
+  return sessions;
+}
+
+}  // namespace bai::sched
