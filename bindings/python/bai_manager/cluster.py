@@ -1,0 +1,606 @@
+"""A whole control plane inside one program: the manager, its storage and simulated agents on virtual time."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+import os
+import uuid
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Sequence, Tuple, Union
+
+from . import _core
+from .errors import BaiError, InvalidArgument, NotFound
+from .policies import Policy, PolicyError, Selector, Sequencer, Validator
+
+if TYPE_CHECKING:
+    import numpy
+
+__all__ = ["AgentSpec", "Cluster", "User", "Why"]
+
+Seconds = Union[float, int, datetime.timedelta]
+Moment = Union[datetime.datetime, float, int]
+Slots = Mapping[str, Union[int, float, str]]
+SessionLike = Union[str, "_core.Session"]
+Behaviour = Mapping[str, Any]
+
+DEFAULT = "default"
+DEFAULT_IMAGE = "local/python:3"
+DEFAULT_SLOTS: Slots = {"cpu": 8}
+#: What an agent has of memory unless its slots say so: enough not to be what binds.
+DEFAULT_MEMORY = "1t"
+_NAMESPACE = uuid.UUID("b5a0c6d2-5f0e-5d0c-9a54-3c1b6e7a9f10")
+_KEEP_ENDED = 100 * 366 * 86400.0
+
+
+@dataclasses.dataclass(frozen=True)
+class AgentSpec:
+    """A simulated agent."""
+
+    id: str
+    slots: Slots = dataclasses.field(default_factory=lambda: dict(DEFAULT_SLOTS))
+    resource_group: str = DEFAULT
+    architecture: str = "x86_64"
+    accelerator_model: str = ""
+    #: Canonical names that it can run; empty: any.
+    images: Sequence[str] = ()
+    #: Slots beyond the built-in ones: name -> "count" or "bytes".
+    slot_types: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: How it behaves; see Cluster.
+    behaviour: Behaviour = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Why:
+    """Why a session waits, or where it is otherwise."""
+
+    session: str
+    status: str
+    #: "capacity", "behind-head", "quota", "policy-error", ...; empty unless it is pending.
+    code: str
+    message: str
+    #: Amounts that the best agent lacks.
+    missing: Mapping[str, Any]
+    #: In its resource group's queue, from 1; 0: beyond those that are told, or not pending.
+    position: int
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class User:
+    """A user with a keypair; sessions submitted through it are its own."""
+
+    def __init__(self, cluster: "Cluster", name: str, domain: str, project: str, access_key: str, id: str) -> None:
+        self._cluster = cluster
+        self.name = name
+        self.domain = domain
+        self.project = project
+        self.access_key = access_key
+        self.id = id
+
+    def submit(self, slots: Slots | None = None, **request: Any) -> str:
+        """As Cluster.submit, for this user."""
+        return self._cluster.submit(slots, user=self, **request)
+
+    def terminate(self, session: SessionLike, **options: Any) -> "List[Tuple[str, str]]":
+        """As Cluster.terminate, with this user's rights."""
+        return self._cluster.terminate(session, user=self, **options)
+
+    def sessions(self, status: "str | Iterable[str] | None" = None) -> "List[_core.Session]":
+        return self._cluster.sessions(status, user=self.id)
+
+    def __repr__(self) -> str:
+        return f"<User {self.name} of {self.domain}/{self.project}>"
+
+
+class Cluster:
+    """A manager with simulated agents on virtual time: an hour of the cluster's life takes milliseconds.
+
+    >>> with Cluster(agents=2, slots={"cpu": 4}, policy="fifo") as cluster:
+    ...     job = cluster.submit(cpu=2, duration=600)
+    ...     cluster.advance(60)
+    ...     cluster.session(job).status
+    'RUNNING'
+
+    agents
+        A number, or a list of ids, slot dicts and AgentSpecs.
+    slots
+        Of each agent that says nothing else; memory that is not named does not bind.
+    policy
+        Of the resource group "default": a scheduler's name, a dict or a Policy.
+    policies
+        More policies of one's own by name, for resource groups that are made later.
+    storage
+        "memory", or the path of an SQLite file: what it has is taken up again.
+    seed
+        The same seed and calls give the same history, to the byte.
+    behaviour
+        Of the agents: seconds or (least, most) for "answer", "pull", "create", "destroy", "batch";
+        "heartbeat_interval"; shares for "create_failure" and "batch_failure".
+    options
+        Limits and waits of the manager, as {"agent_timeout": 40}; see Options in manager.hpp.
+    limits
+        Of the default keypair policy, as {"max_concurrent_sessions": 5}; none by default.
+    shuffle
+        Draws the order of concurrent work from the seed instead of keeping it.
+
+    One thread drives it at a time; others wait for their turn. The GIL is released meanwhile.
+    """
+
+    def __init__(self, agents: "int | Iterable[str | Slots | AgentSpec]" = 1, slots: Slots | None = None,
+                 policy: "str | Mapping[str, Any] | Policy | None" = None, storage: "str | os.PathLike[str]" = "memory",
+                 seed: int = 0, *, policies: "Mapping[str, Sequencer | Selector | Validator] | None" = None,
+                 behaviour: Behaviour | None = None, options: Mapping[str, Any] | None = None,
+                 limits: Mapping[str, Any] | None = None, shuffle: bool = False) -> None:
+        path = "" if storage == "memory" else os.fspath(storage)
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 63:
+            raise InvalidArgument(f"seed: must be an integer from 0 to 2^63-1, not {seed!r}")
+        self._engine = _core.Engine(seed, shuffle, path, {"keep_ended": _KEEP_ENDED, **(options or {})})
+        self._behaviour = dict(behaviour or {})
+        self._slots = dict(slots or DEFAULT_SLOTS)
+        self._names = 0
+        self._agents_made = 0
+        self._users: Dict[Tuple[str, str], User] = {}
+        self._known: set[str] = set()
+        self._images: set[Tuple[str, str]] = set()
+        chosen = Policy.of(policy)
+        for name, own in (policies or {}).items():
+            self._register(name, own)
+        group = self._group_row(DEFAULT, chosen, register=True)
+        for number, validator in enumerate(chosen.validators, 1):
+            self._engine.add_policy("validator", _policy_name(validator, f"validator-{number}"), validator)
+        self._engine.check_group(group)
+        specs = self._agent_specs(agents)
+        self._engine.open()
+        try:
+            self._names = self._engine.snapshot().count("session")
+            self._load_defaults(group, limits or {})
+            for spec in specs:
+                self.add_agent(spec)
+            self._engine.advance(0)
+        except BaseException:
+            self._engine.close()
+            raise
+
+    # ---- what there is
+
+    def _register(self, name: str, own: Any) -> None:
+        for kind, method in (("sequencer", "order"), ("validator", "check"), ("selector", "select")):
+            if callable(getattr(own, method, None)):
+                return self._engine.add_policy(kind, name, own)
+        raise InvalidArgument(f"policy {name}: must be a Sequencer, a Validator or a Selector, not {own!r}")
+
+    def _group_row(self, name: str, policy: Policy, register: bool) -> Dict[str, Any]:
+        row: Dict[str, Any] = {"name": name, "is_default": name == DEFAULT, "queue_discipline": policy.discipline,
+                               "policy_options": dict(policy.options),
+                               "agent_selection_resource_priority": list(policy.slot_priority)}
+        for column, kind, chosen in (("scheduler", "sequencer", policy.scheduler),
+                                     ("agent_selection_strategy", "selector", policy.selector)):
+            if not isinstance(chosen, str):
+                if not register:
+                    raise InvalidArgument(f"resource group {name}: policies of one's own are given to Cluster() with "
+                                          f"policies={{name: ...}} and named here")
+                chosen_name = _policy_name(chosen, kind)
+                self._engine.add_policy(kind, chosen_name, chosen)
+                chosen = chosen_name
+            row[column] = chosen
+        return row
+
+    def _load_defaults(self, group: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
+        self._engine.load({
+            "domains": [{"name": DEFAULT}],
+            "keypair_resource_policies": [{"name": DEFAULT, "max_containers_per_session": 0, **limits}],
+            "resource_groups": [group],
+            "resource_group_grants": [{"resource_group": DEFAULT, "scope_kind": "domain", "scope": DEFAULT}],
+        })
+        self._known.add(f"domain/{DEFAULT}")
+        self.image(DEFAULT_IMAGE)
+        self._default_user = self.user("user")
+
+    def _agent_specs(self, agents: "int | Iterable[str | Slots | AgentSpec]") -> "List[str | Slots | AgentSpec]":
+        if isinstance(agents, int):
+            if isinstance(agents, bool) or agents < 0:
+                raise InvalidArgument(f"agents: must be a number from 0 or a list, not {agents!r}")
+            return [{} for _ in range(agents)]
+        if isinstance(agents, (str, bytes, Mapping)):
+            raise InvalidArgument(f"agents: must be a number from 0 or a list, not {agents!r}")
+        return list(agents)
+
+    def add_agent(self, spec: "str | Slots | AgentSpec" = "", **more: Any) -> str:
+        """Adds an agent: an AgentSpec, an id, or slots. ``more`` are members of AgentSpec. Returns its id."""
+        if isinstance(spec, AgentSpec):
+            agent = dataclasses.replace(spec, **more)
+        else:
+            self._agents_made += 1
+            members: Dict[str, Any] = {"id": f"agent-{self._agents_made}", "slots": self._slots}
+            if isinstance(spec, str):
+                members["id"] = spec or members["id"]
+            elif isinstance(spec, Mapping):
+                members["slots"] = dict(spec) or self._slots
+            else:
+                raise InvalidArgument(f"agent: must be an AgentSpec, an id or slots, not {spec!r}")
+            agent = AgentSpec(**{**members, **more})
+        slots = {"cpu": 0, "mem": DEFAULT_MEMORY, **agent.slots}
+        self._engine.add_agent(
+            {"id": agent.id, "slots": slots, "resource_group": agent.resource_group, "architecture": agent.architecture,
+             "accelerator_model": agent.accelerator_model, "images": list(agent.images),
+             "slot_types": dict(agent.slot_types)}, {**self._behaviour, **agent.behaviour})
+        self.image(DEFAULT_IMAGE, architecture=agent.architecture)
+        return agent.id
+
+    def load(self, fixture: Mapping[str, Sequence[Mapping[str, Any]]]) -> Tuple[int, int]:
+        """Inserts or replaces rows, as {"users": [{...}]}: all or none. How many were inserted and replaced."""
+        return self._engine.load(dict(fixture))
+
+    def image(self, name: str, architecture: str = "x86_64", **row: Any) -> None:
+        """Makes an image known. Other members of ``row``: "min_slots", "labels", "aliases", "is_local", ..."""
+        if (name, architecture) in self._images and not row:
+            return
+        self._engine.load({"images": [{
+            "id": _id("image", name, architecture), "canonical": name, "architecture": architecture,
+            "registry": name.split("/")[0], "is_local": True, "min_slots": {"cpu": 0, "mem": "1m"},
+            "labels": {"ai.backend.resource.preferred.shmem": "0"}, **row}]})
+        self._images.add((name, architecture))
+
+    def domain(self, name: str, slots: Slots | None = None) -> str:
+        """Makes a domain, or changes its limits."""
+        row: Dict[str, Any] = {"name": name}
+        if slots is not None:
+            row["total_resource_slots"] = dict(slots)
+        if f"domain/{name}" not in self._known or slots is not None:
+            self._engine.load({"domains": [row], "resource_group_grants": [
+                {"resource_group": DEFAULT, "scope_kind": "domain", "scope": name}]})
+            self._known.add(f"domain/{name}")
+        return name
+
+    def project(self, name: str, domain: str = DEFAULT, slots: Slots | None = None) -> str:
+        """Makes a project, or changes its limits. Returns its id."""
+        self.domain(domain)
+        id = _id("project", domain, name)
+        if f"project/{id}" not in self._known or slots is not None:
+            row: Dict[str, Any] = {"id": id, "name": name, "domain_name": domain}
+            if slots is not None:
+                row["total_resource_slots"] = dict(slots)
+            self._engine.load({"projects": [row]})
+            self._known.add(f"project/{id}")
+        return id
+
+    def user(self, name: str, project: str = DEFAULT, domain: str = DEFAULT, role: str = "user",
+             limits: Mapping[str, Any] | None = None) -> User:
+        """Makes a user with a keypair, or finds it; member of ``project``.
+
+        ``limits``: a keypair policy of its own, as {"max_concurrent_sessions": 2, "total_resource_slots": {"cpu": 8}}.
+        """
+        project_id = self.project(project, domain)
+        id = _id("user", domain, name)
+        suffix = "" if domain == DEFAULT else f".{domain}"
+        access_key = "AK" + uuid.UUID(id).hex[:18].upper()
+        known = self._users.get((domain, name))
+        document: Dict[str, Any] = {"project_members": [{"project": project_id, "user": id}]}
+        if known is None:
+            document["users"] = [{"uuid": id, "email": f"{name}@{domain}.example", "username": name + suffix,
+                                  "domain_name": domain, "role": role, "main_access_key": access_key}]
+            document["keypairs"] = [{"access_key": access_key, "secret_key": "secret", "user": id,
+                                     "is_admin": role == "superadmin", "resource_policy": DEFAULT}]
+        if limits is not None:
+            document["keypair_resource_policies"] = [{"name": access_key, "max_containers_per_session": 0,
+                                                      "max_concurrent_sessions": 0, **limits}]
+            document["keypairs"] = [{"access_key": access_key, "user": id, "secret_key": "secret",
+                                     "resource_policy": access_key}]
+        if known is None or known.project != project or limits is not None:
+            self._engine.load(document)
+        user = self._users[domain, name] = User(self, name, domain, project, access_key, id)
+        return user
+
+    def resource_group(self, name: str, policy: "str | Mapping[str, Any] | Policy | None" = None,
+                       domains: Sequence[str] = (DEFAULT,), **row: Any) -> str:
+        """Makes a resource group, or changes how it is scheduled. It is open to ``domains``."""
+        group = {**self._group_row(name, Policy.of(policy), register=False), **row}
+        self._engine.check_group(group)
+        self._engine.load({"resource_groups": [group], "resource_group_grants": [
+            {"resource_group": name, "scope_kind": "domain", "scope": domain} for domain in domains]})
+        return name
+
+    # ---- sessions
+
+    def _request(self, user: User, slots: Slots | None, cpu: Any, mem: Any, gpus: Any, duration: Seconds | None,
+                 exit_code: int, timeout: Seconds | None, members: Dict[str, Any]) -> Dict[str, Any]:
+        wanted: Dict[str, Any] = dict(slots or {})
+        for slot, amount in (("cpu", cpu), ("mem", mem), ("cuda.device", gpus)):
+            if amount is not None:
+                wanted[slot] = amount
+        if not wanted:
+            wanted = {"cpu": 1}
+        self._names += 1
+        request: Dict[str, Any] = {"name": f"session-{self._names:06d}", "image": DEFAULT_IMAGE, "reuse": False,
+                                   "domain": user.domain, "project": user.project, "slots": wanted}
+        if duration is not None:
+            request["session_type"] = "batch"
+            request["startup_command"] = _command(duration, exit_code)
+        if timeout is not None:
+            request["batch_timeout"] = timeout
+        if (members.get("cluster_size") or 1) != 1:
+            request["cluster_mode"] = "multi-node"
+        request.update({name: value for name, value in members.items() if value is not None})
+        if "dependencies" in request:
+            request["dependencies"] = [self._session_id(one) for one in request["dependencies"]]
+        return request
+
+    def submit(self, slots: Slots | None = None, *, user: User | None = None, cpu: "int | float | str | None" = None,
+               mem: "int | float | str | None" = None, gpus: int | None = None, duration: Seconds | None = None,
+               exit_code: int = 0, timeout: Seconds | None = None, name: str | None = None,
+               session_type: str | None = None, kernels: int | None = None, cluster_mode: str | None = None,
+               priority: int | None = None, project: str | None = None, domain: str | None = None,
+               resource_group: str | None = None, image: str | None = None, architecture: str | None = None,
+               agents: Sequence[str] | None = None, dependencies: "Sequence[SessionLike] | None" = None,
+               starts_at: Moment | None = None, **more: Any) -> str:
+        """Queues a session and returns its id.
+
+        slots, cpu, mem, gpus
+            Of each kernel; one core unless any of them is given.
+        duration
+            Seconds: makes it a batch session that runs so long and ends with ``exit_code``. Without, it runs until
+            it is terminated.
+        timeout
+            The longest it may run (batch), which backfilling disciplines take for its estimate.
+        kernels
+            Its cluster size: all of them start together or none; spread over agents unless ``cluster_mode`` is
+            "single-node".
+        starts_at
+            Not before: an aware datetime, or seconds on ``elapsed``'s scale (batch).
+        more
+            Other members of the create-session action: tag, environ, resource_opts, bootstrap_script, ...
+
+        The manager may have scheduled it when this returns; time has not moved. Use submit_many to have sessions
+        considered together.
+        """
+        owner = user or self._default_user
+        request = self._request(owner, slots, cpu, mem, gpus, duration, exit_code, timeout, {
+            "name": name, "session_type": session_type, "cluster_size": kernels, "cluster_mode": cluster_mode,
+            "priority": priority, "project": project, "domain": domain, "resource_group": resource_group,
+            "image": image, "architecture": architecture, "agents": None if agents is None else list(agents),
+            "dependencies": dependencies, "starts_at": starts_at, **more})
+        answer = self._engine.create_sessions(owner.access_key, [request])[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def submit_many(self, requests: "Iterable[Mapping[str, Any]]", user: User | None = None,
+                    return_exceptions: bool = False) -> "List[Any]":
+        """Queues sessions at once, each given by the arguments of submit; one commit, one scheduling pass.
+
+        Returns their ids. When some are refused the others are queued all the same; the first refusal is raised,
+        or with ``return_exceptions`` stands in the place of its id.
+        """
+        owner = user or self._default_user
+        parts = {"slots", "cpu", "mem", "gpus", "duration", "exit_code", "timeout"}
+        bodies = []
+        for given in requests:
+            members = {name: value for name, value in given.items() if name not in parts}
+            if "user" in members:
+                raise InvalidArgument("submit_many: the user is the same for all; give it as an argument of its own")
+            members["cluster_size"] = members.pop("kernels", None)
+            bodies.append(self._request(owner, given.get("slots"), given.get("cpu"), given.get("mem"), given.get("gpus"),
+                                        given.get("duration"), given.get("exit_code", 0), given.get("timeout"),
+                                        members))
+        answers = self._engine.create_sessions(owner.access_key, bodies)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not return_exceptions:
+                raise answer
+        return answers
+
+    def terminate(self, session: SessionLike, *, forced: bool = False, recursive: bool = False,
+                  reason: str = "user-requested", user: User | None = None) -> "List[Tuple[str, str]]":
+        """Ends a session; (id, "cancelled" or "terminated") of each that this ended."""
+        return self._engine.destroy_session(user.access_key if user else "", self._session_id(session), forced,
+                                            recursive, reason)
+
+    def execute(self, session: SessionLike, code: str, user: User | None = None) -> Any:
+        """Runs code in a session, as a simulated kernel does: "echo", "sleep" and "exit" steps."""
+        return self._engine.execute(user.access_key if user else "", self._session_id(session), code)
+
+    def _session_id(self, session: SessionLike) -> str:
+        if isinstance(session, _core.Session):
+            return session.id
+        if not isinstance(session, str):
+            raise InvalidArgument(f"session: must be an id, a name or a Session, not {session!r}")
+        if len(session) == 36 and session.count("-") == 4:
+            return session
+        snapshot = self._engine.snapshot()
+        for user in self._users.values():
+            found = snapshot.live_session(user.access_key, session)
+            if found is not None:
+                return found.id
+        raise NotFound(f"There is no live session named {session!r}", "session-not-found")
+
+    def session(self, session: SessionLike) -> "_core.Session":
+        """The session as it is now, by id, by the name of a live one, or by an earlier view of it."""
+        id = self._session_id(session)
+        found = self._engine.snapshot().find("session", id)
+        if found is None:
+            raise NotFound(f"There is no session {id}", "session-not-found")
+        return found
+
+    def sessions(self, status: "str | Iterable[str] | None" = None, **where: Any) -> "List[_core.Session]":
+        """Sessions in these statuses (all without), whose attributes equal ``where``."""
+        rows = self._engine.snapshot().sessions(_statuses(status))
+        for name in where:
+            if name not in _core.Session.fields:
+                raise InvalidArgument(f"sessions: there is no {name!r}; there are: {', '.join(_core.Session.fields)}")
+        return [row for row in rows if all(getattr(row, name) == value for name, value in where.items())]
+
+    def sessions_array(self, fields: Sequence[str] = (), status: "str | Iterable[str] | None" = None) -> "numpy.ndarray":
+        """Sessions as a NumPy structured array; see ``array``."""
+        return self._engine.snapshot().array("session", list(fields), _statuses(status))
+
+    def array(self, entity: str, fields: Sequence[str] = ()) -> "numpy.ndarray":
+        """All rows of an entity as a NumPy structured array with these fields, or all that fit.
+
+        Texts are "U", times datetime64[ns] (NaT: never), amounts one float column per slot ("requested_slots.cpu"),
+        status histories one time column per status ("status_history.RUNNING"; only when asked for).
+        """
+        return self._engine.snapshot().array(entity, list(fields))
+
+    def why(self, session: SessionLike) -> Why:
+        """Why a session waits; for one that does not, where it is."""
+        row = self.session(session)
+        reason = row.pending_reason
+        if row.status == "PENDING" and reason is None:
+            return Why(row.id, row.status, "not-considered", "The scheduler has not looked at it yet.", {}, 0)
+        if reason is None or row.status != "PENDING":
+            message = f"{row.status}: {row.status_info}" if row.status_info else row.status
+            return Why(row.id, row.status, "", message, {}, 0)
+        return Why(row.id, row.status, reason["code"], reason["message"], reason["missing"], reason["position"])
+
+    def history(self, session: SessionLike) -> "List[_core.SchedulingHistory]":
+        """What the scheduler has recorded about a session."""
+        return self._engine.history(self.session(session).id)
+
+    # ---- agents
+
+    def agents(self) -> "List[_core.Agent]":
+        return self._engine.snapshot().table("agent")
+
+    def agent(self, id: str) -> "_core.Agent":
+        found = self._engine.snapshot().find("agent", id)
+        if found is None:
+            raise NotFound(f"There is no agent {id!r}", "agent-not-found")
+        return found
+
+    def fail_agent(self, id: str, *, kernels_survive: bool = False, hang: bool = False) -> None:
+        """The agent dies, with its kernels unless they survive; or it hangs and they go on."""
+        self._engine.fail_agent(id, kernels_survive, hang)
+
+    def restore_agent(self, id: str) -> None:
+        """Ends what fail_agent began."""
+        self._engine.restore_agent(id)
+
+    def fail_creates(self, id: str, count: int = 1, kind: str = "ContainerCreationError", late: bool = False) -> None:
+        """The next ``count`` creations of kernels on the agent fail; ``late``: after the container was there."""
+        self._engine.fail_creates(id, kind, count, late)
+
+    def kill_kernel(self, kernel: "str | _core.Kernel", exit_code: int = 137) -> None:
+        """A kernel ends by itself."""
+        self._engine.kill_kernel(kernel if isinstance(kernel, str) else kernel.id, exit_code)
+
+    def set_capacity(self, id: str, slots: Slots) -> None:
+        """Devices die or come back; announced by the agent's next heartbeat."""
+        self._engine.set_capacity(id, {"cpu": 0, "mem": DEFAULT_MEMORY, **slots})
+
+    def set_schedulable(self, id: str, schedulable: bool) -> None:
+        """Whether the agent takes new sessions."""
+        self._engine.modify_agent(id, schedulable)
+
+    def agent_truth(self, id: str) -> Dict[str, Any]:
+        """What the agent itself holds: {"held": slots, "running": kernel ids}."""
+        return self._engine.agent_truth(id)
+
+    # ---- time
+
+    @property
+    def now(self) -> datetime.datetime:
+        """Virtual time, which begins on 1 January 2026."""
+        return self._engine.now
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of virtual time since the cluster began."""
+        return self._engine.elapsed
+
+    def advance(self, seconds: Seconds) -> None:
+        """Moves time forward; everything that falls due happens, in order."""
+        self._engine.advance(seconds)
+
+    def advance_to(self, moment: Moment) -> None:
+        """As advance, to an aware datetime or to seconds on ``elapsed``'s scale; InvalidArgument when it is past."""
+        ahead = moment - self.now if isinstance(moment, datetime.datetime) else moment - self.elapsed
+        length = ahead.total_seconds() if isinstance(ahead, datetime.timedelta) else ahead
+        if length < 0:
+            raise InvalidArgument(f"advance_to: that was {-length:g} seconds ago; time does not go backwards")
+        self._engine.advance(ahead)
+
+    def run_until(self, predicate: "Callable[[], Any]", within: Seconds = 3600) -> bool:
+        """Moves time on until ``predicate()``, which is asked whenever state or time have changed, is true.
+
+        False when it is not after ``within``. The predicate can read the cluster, not drive it.
+        """
+        if not callable(predicate):
+            raise InvalidArgument(f"predicate: must be callable, not {predicate!r}")
+        return self._engine.run_until(predicate, within)
+
+    def run_until_idle(self, within: Seconds = 30 * 86400) -> bool:
+        """Moves time on until nothing more will happen by itself: no session is on its way, no batch runs, and what
+        still waits, waits for more than time. False when it is not so after ``within``."""
+        return self._engine.run_until_idle(within)
+
+    # ---- everything else
+
+    def snapshot(self) -> "_core.Snapshot":
+        """The committed state now; stays as it is."""
+        return self._engine.snapshot()
+
+    def statistics(self) -> Dict[str, int]:
+        """Counters of the manager since it was opened."""
+        return self._engine.statistics()
+
+    @property
+    def policy_errors(self) -> List[PolicyError]:
+        """What policies of one's own have raised, oldest first; the last thousand."""
+        return [PolicyError(*entry) for entry in self._engine.policy_errors()]
+
+    def check_invariants(self) -> None:
+        """Recomputes every sum; raises AssertionError that says which one does not hold."""
+        broken = self._engine.check_invariants()
+        if broken:
+            raise AssertionError(broken)
+
+    def log(self) -> List[str]:
+        """What the manager has logged."""
+        return self._engine.log_lines()
+
+    def restart(self, outage: Seconds = 0) -> None:
+        """The manager dies without warning; another one opens what was stored ``outage`` later. Agents live on."""
+        self._engine.restart(outage)
+
+    def close(self) -> None:
+        """Flushes and closes the storage. Every other call then raises Unavailable."""
+        self._engine.close()
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        try:
+            snapshot = self._engine.snapshot()
+        except BaiError:
+            return "<Cluster, closed>"
+        return (f"<Cluster {snapshot.count('agent')} agents, {snapshot.count('session')} sessions, "
+                f"{self.elapsed:g} s>")
+
+
+def _id(*parts: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, "/".join(parts)))
+
+
+def _policy_name(policy: Any, fallback: str) -> str:
+    name = getattr(policy, "name", None) or type(policy).__name__
+    return name if isinstance(name, str) else fallback
+
+
+def _statuses(status: "str | Iterable[str] | None") -> "List[str] | None":
+    if status is None:
+        return None
+    return [status] if isinstance(status, str) else list(status)
+
+
+def _command(duration: Seconds, exit_code: int) -> str:
+    length = duration.total_seconds() if isinstance(duration, datetime.timedelta) else duration
+    if isinstance(length, bool) or not isinstance(length, (int, float)) or not math.isfinite(length) or length < 0:
+        raise InvalidArgument(f"duration: must be seconds from 0, not {duration!r}")
+    if isinstance(exit_code, bool) or not isinstance(exit_code, int):
+        raise InvalidArgument(f"exit_code: must be an integer, not {exit_code!r}")
+    return f"sleep {float(length)!r}" + (f"; exit {exit_code}" if exit_code else "")

@@ -1,0 +1,289 @@
+#include "policies.hpp"
+
+#include <stdexcept>
+
+#include "convert.hpp"
+#include "view.hpp"
+
+namespace bai::python {
+
+namespace {
+
+template <class T>
+std::shared_ptr<T> shared_under_gil(T* object) {
+  return std::shared_ptr<T>(object, [](T* doomed) {
+    const py::gil_scoped_acquire gil;
+    delete doomed;
+  });
+}
+
+// A policy object with its bound method; shared by all adapters that the registry makes of it.
+struct Instance {
+  std::string name, method_name;
+  py::object policy, method;
+  std::shared_ptr<PolicyHost> host;
+
+  [[noreturn]] void nonsense(const std::string& text) const {
+    throw std::runtime_error(host->note(name, method_name, text, py::none()));
+  }
+
+  // Runs `body` with the GIL; what is raised ends the pass as a std::runtime_error.
+  template <class Body>
+  auto run(Body&& body) const {
+    try {
+      return body();
+    } catch (py::error_already_set& error) {
+      if (!error.matches(PyExc_Exception)) host->keep(error);
+      const std::string text = type_name(error.value()) + ": " + message_of(error.value());
+      throw std::runtime_error(host->note(name, method_name, text, error.value()));
+    } catch (const py::cast_error& error) {
+      nonsense(error.what());
+    }
+  }
+
+  static std::string message_of(const py::object& exception) {
+    const auto text = py::reinterpret_steal<py::object>(PyObject_Str(exception.ptr()));
+    if (text) return text.cast<std::string>();
+    PyErr_Clear();
+    return "(its text cannot be read)";
+  }
+};
+using Shared = std::shared_ptr<const Instance>;
+
+std::string shown(py::handle value) {
+  const auto text = py::reinterpret_steal<py::object>(PyObject_Repr(value.ptr()));
+  if (!text) {
+    PyErr_Clear();
+    return type_name(value);
+  }
+  std::string shortened = text.cast<std::string>();
+  constexpr std::size_t kShownMax = 80;
+  if (shortened.size() > kShownMax) shortened = type_name(value) + " object";
+  return shortened;
+}
+
+class PythonSelector final : public Selector {
+ public:
+  explicit PythonSelector(Shared instance) : instance_(std::move(instance)) {}
+
+  std::optional<AgentIndex> select(const SchedView& view, const Demand& demand,
+                                   const Candidates& candidates) const override {
+    const py::gil_scoped_acquire gil;
+    return instance_->run([&] { return call(view, demand, candidates); });
+  }
+
+ private:
+  std::optional<AgentIndex> call(const SchedView& view, const Demand& demand,
+                                 const Candidates& candidates) const {
+    const PassScope scope(view);
+    const py::object answer =
+        instance_->method(ViewHandle{scope.pass()}, DemandHandle{scope.pass(), &demand},
+                          CandidatesHandle{scope.pass(), &candidates});
+    if (answer.is_none()) return std::nullopt;
+    const std::string right = "; right would be the index of one of the candidates, or None";
+    if (PyBool_Check(answer.ptr()) || PyIndex_Check(answer.ptr()) == 0) {
+      instance_->nonsense("returned " + shown(answer) + right);
+    }
+    const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(answer.ptr()));
+    if (!number) throw py::error_already_set();
+    int overflow = 0;
+    const long long index = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+    const auto all = candidates.list();
+    const bool fits =
+        overflow == 0 && index >= 0 && index <= 0xffffffffLL &&
+        std::find(all.begin(), all.end(), static_cast<AgentIndex>(index)) != all.end();
+    if (!fits) instance_->nonsense("returned " + shown(answer) + right);
+    return static_cast<AgentIndex>(index);
+  }
+
+  Shared instance_;
+};
+
+class PythonValidator final : public Validator {
+ public:
+  explicit PythonValidator(Shared instance) : instance_(std::move(instance)) {}
+
+  void check(const SchedView& view, const PendingSession& session,
+             std::vector<Refusal>& refusals) const override {
+    const py::gil_scoped_acquire gil;
+    instance_->run([&] {
+      const PassScope scope(view);
+      const py::object answer = instance_->method(
+          ViewHandle{scope.pass()}, PendingHandle{scope.pass(), &session, std::nullopt});
+      add(answer, refusals);
+    });
+  }
+
+ private:
+  void add(const py::object& answer, std::vector<Refusal>& refusals) const {
+    if (answer.is_none()) return;
+    if (py::isinstance<py::str>(answer) || py::hasattr(answer, "message")) {
+      refusals.push_back(one(answer));
+      return;
+    }
+    if (!py::isinstance<py::list>(answer) && !py::isinstance<py::tuple>(answer)) refuse(answer);
+    for (const py::handle item : answer) refusals.push_back(one(item));
+  }
+
+  Refusal one(py::handle item) const {
+    Refusal refusal;
+    refusal.code = "refused";
+    if (py::isinstance<py::str>(item)) {
+      refusal.message = item.cast<std::string>();
+      return refusal;
+    }
+    if (!py::hasattr(item, "message")) refuse(item);
+    refusal.message = item.attr("message").cast<std::string>();
+    refusal.code = py::getattr(item, "code", py::str("refused")).cast<std::string>();
+    refusal.kind = py::getattr(item, "kind", py::str("")).cast<std::string>();
+    refusal.never = py::getattr(item, "never", py::bool_(false)).cast<bool>();
+    const py::object due = py::getattr(item, "due", py::none());
+    try {
+      if (!due.is_none()) refusal.due = time_from(due, Timestamp{}, "due");
+    } catch (const Failure& failure) {
+      instance_->nonsense(failure.what());
+    }
+    return refusal;
+  }
+
+  [[noreturn]] void refuse(py::handle answer) const {
+    instance_->nonsense("returned " + shown(answer) +
+                        "; right would be None, a text, a Refusal or a list of them");
+  }
+
+  Shared instance_;
+};
+
+class PythonOrdering final : public Ordering {
+ public:
+  PythonOrdering(Shared instance, const SchedView& view)
+      : instance_(std::move(instance)), scope_(view) {}
+  ~PythonOrdering() override {
+    const py::gil_scoped_acquire gil;
+    try {
+      // A generator is closed while its view can still be read.
+      if (iterator_ && py::hasattr(iterator_, "close")) iterator_.attr("close")();
+    } catch (py::error_already_set& error) {
+      error.discard_as_unraisable(instance_->name.c_str());
+    }
+    iterator_ = placed_ = last_ = py::object();
+  }
+
+  void start() {
+    const py::object order = instance_->method(ViewHandle{scope_.pass()});
+    const py::object placed = py::getattr(order, "placed", py::none());
+    if (!placed.is_none()) placed_ = placed;
+    PyObject* iterator = PyObject_GetIter(order.ptr());
+    if (iterator == nullptr) {
+      PyErr_Clear();
+      instance_->nonsense("returned " + shown(order) +
+                          "; right would be sessions of the view in an iterable");
+    }
+    iterator_ = py::reinterpret_steal<py::object>(iterator);
+  }
+
+  std::optional<PendingIndex> next() override {
+    const py::gil_scoped_acquire gil;
+    return instance_->run([&]() -> std::optional<PendingIndex> {
+      const auto item = py::reinterpret_steal<py::object>(PyIter_Next(iterator_.ptr()));
+      if (!item) {
+        if (PyErr_Occurred()) throw py::error_already_set();
+        return std::nullopt;
+      }
+      if (!py::isinstance<PendingHandle>(item)) {
+        instance_->nonsense("gave " + shown(item) + ", which is no session of the view");
+      }
+      const auto& handle = item.cast<const PendingHandle&>();
+      if (handle.pass != scope_.pass() || !handle.index) {
+        instance_->nonsense("gave a session of another pass");
+      }
+      last_ = item;
+      return *handle.index;
+    });
+  }
+
+  void placed(PendingIndex) override {
+    if (!placed_) return;
+    const py::gil_scoped_acquire gil;
+    instance_->run([&] { placed_(last_); });
+  }
+
+ private:
+  Shared instance_;
+  PassScope scope_;
+  py::object iterator_, placed_, last_;
+};
+
+class PythonSequencer final : public Sequencer {
+ public:
+  explicit PythonSequencer(Shared instance) : instance_(std::move(instance)) {}
+
+  std::unique_ptr<Ordering> start(const SchedView& view) const override {
+    const py::gil_scoped_acquire gil;
+    return instance_->run([&] {
+      auto ordering = std::make_unique<PythonOrdering>(instance_, view);
+      ordering->start();
+      return std::unique_ptr<Ordering>(std::move(ordering));
+    });
+  }
+
+ private:
+  Shared instance_;
+};
+
+template <class Adapter>
+auto factory(Shared instance) {
+  return [instance = std::move(instance)](PolicyOptions&) {
+    return std::make_unique<const Adapter>(instance);
+  };
+}
+
+}  // namespace
+
+std::shared_ptr<PolicyHost> PolicyHost::make() { return shared_under_gil(new PolicyHost()); }
+
+std::string PolicyHost::note(const std::string& policy, const std::string& method,
+                             const std::string& text, py::object exception) {
+  if (errors_.size() >= kPolicyErrorsMax) PyList_SetSlice(errors_.ptr(), 0, 1, nullptr);
+  errors_.append(py::make_tuple(policy, method, text, std::move(exception)));
+  return "policy " + policy + "." + method + " " + text;
+}
+
+void PolicyHost::keep(py::error_already_set& error) {
+  if (interrupted_.load()) return;
+  type_ = error.type();
+  value_ = error.value();
+  trace_ = error.trace();
+  interrupted_.store(true);
+}
+
+void PolicyHost::rethrow() {
+  if (!interrupted_.exchange(false)) return;
+  PyErr_Restore(type_.release().ptr(), value_.release().ptr(), trace_.release().ptr());
+  throw py::error_already_set();
+}
+
+void add_python_policy(PolicyRegistry& registry, const std::string& kind, const std::string& name,
+                       py::object policy, const std::shared_ptr<PolicyHost>& host) {
+  const std::string method_name = kind == "sequencer"   ? "order"
+                                  : kind == "validator" ? "check"
+                                  : kind == "selector"  ? "select"
+                                                        : "";
+  if (method_name.empty()) invalid("There is no kind of policy named \"" + kind + "\"");
+  const py::object method = py::getattr(policy, method_name.c_str(), py::none());
+  if (PyCallable_Check(method.ptr()) == 0 || PyType_Check(policy.ptr())) {
+    invalid("policy " + name + ": a " + kind + " is an object with a method \"" + method_name +
+            "\", not " + shown(policy));
+  }
+  const Shared instance =
+      shared_under_gil(new Instance{name, method_name, std::move(policy), method, host});
+  if (kind == "sequencer") {
+    must(registry.add_sequencer(name, factory<PythonSequencer>(instance)));
+  } else if (kind == "validator") {
+    must(registry.add_validator(name, factory<PythonValidator>(instance)));
+  } else {
+    must(registry.add_selector(name, factory<PythonSelector>(instance)));
+  }
+}
+
+}  // namespace bai::python
