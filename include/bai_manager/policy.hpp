@@ -7,6 +7,7 @@
 // resource group's pass; the others go on.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include "bai_manager/entities.hpp"
+#include "bai_manager/fair_share.hpp"
 #include "bai_manager/ids.hpp"
 #include "bai_manager/json.hpp"
 #include "bai_manager/resources.hpp"
@@ -30,6 +32,7 @@
 namespace bai {
 
 namespace sched {
+class AgeQueue;
 class AgentSearch;
 struct ViewSource;
 }  // namespace sched
@@ -98,6 +101,7 @@ struct PendingSession {
   SessionType type = SessionType::Interactive;
   std::uint32_t owner = 0;    // SchedView::owner
   std::uint32_t request = 0;  // SchedView::request
+  std::uint32_t image = 0;    // SchedView::image
   // How long it runs at most: its own limit, else the lifetime that its owner's policy allows, else
   // the resource group's default.
   Duration estimate = kUnknownEstimate;
@@ -117,6 +121,28 @@ struct Holding {
   std::int64_t sessions = 0;        // without private (system) sessions
   std::int64_t sftp_sessions = 0;   // private ones
   std::int64_t of(SlotIndex slot) const noexcept { return slot < units.size() ? units[slot] : 0; }
+};
+
+// The same without a copy, for one moment.
+struct HeldAmounts {
+  std::span<const std::int64_t> before, granted;  // by slot: before this pass, and by it
+  std::int64_t sessions = 0, sftp_sessions = 0;
+  std::int64_t of(SlotIndex slot) const noexcept {
+    return (slot < before.size() ? before[slot] : 0) + (slot < granted.size() ? granted[slot] : 0);
+  }
+  std::size_t slots() const noexcept { return std::max(before.size(), granted.size()); }
+};
+
+// The pending sessions of one owner in one band, oldest first.
+class OwnerQueue {
+ public:
+  explicit OwnerQueue(const sched::AgeQueue& queue) : queue_(&queue) {}  // made by the planner
+  std::optional<PendingIndex> front() const noexcept;
+  void pop() noexcept;  // from this copy only
+
+ private:
+  const sched::AgeQueue* queue_;
+  std::uint32_t block_ = 0, entry_ = 0;
 };
 
 enum class DependencyState : std::uint8_t { Unknown, Waiting, Succeeded, Failed };
@@ -191,10 +217,22 @@ class SchedView {
   std::unique_ptr<Ordering> queue(QueueOrder order) const;
   std::vector<std::int32_t> bands() const;
   std::vector<PendingIndex> band(std::int32_t priority) const;  // oldest first; O(its size)
+  // A band apart by owner, the owners in no particular order. O(owners).
+  std::vector<OwnerQueue> owner_queues(std::int32_t priority) const;
+  const std::string& image(const PendingSession& session) const noexcept;
   DependencyState dependency(std::string_view session_id) const noexcept;
+  // The pending sessions of a ring of dependencies that this one waits for, or is in; usually none.
+  std::vector<SessionId> dependency_ring(const PendingSession& session) const;
+  const ResourceGroup& settings() const noexcept;  // of the resource group
 
   // Holdings and limits; null: no such row, thus no limit.
   Holding holding(ScopeKind kind, const PendingSession& session) const;
+  HeldAmounts held(ScopeKind kind, const PendingSession& session) const noexcept;
+  // How little its owner has used of the resource group.
+  FairShareFactors fair_share(const PendingSession& session,
+                              const FairShareSettings& settings) const;
+  // Of the keypair that asked for it, unless that is its user's main one.
+  const KeypairPolicy* other_key_policy(const PendingSession& session) const noexcept;
   const KeypairPolicy* user_policy(const PendingSession& session) const noexcept;  // main keypair's
   const SlotMap* project_limits(const PendingSession& session) const noexcept;
   const SlotMap* domain_limits(const PendingSession& session) const noexcept;
@@ -245,6 +283,7 @@ struct KeyPart {
   SlotIndex slot = 0;
 };
 
+class Rater;
 class ScoreSelector;
 
 // The agents that a requirement may go to: they fit, and belong to the best class (designated
@@ -272,6 +311,7 @@ struct Demand {
   // Counts this group's choices: those of this pass, on top of the containers that its agents held
   // before it. What a rotation needs. `fractions` counts those that got a part of a device.
   std::uint64_t pick = 0, fractions = 0;
+  const Rater* rater = nullptr;  // of a ScoreSelector, when devices are chosen
 };
 
 class Selector {
@@ -287,13 +327,22 @@ class Selector {
                                std::span<const std::int64_t> free) const;
 };
 
+// Scores for the agents of one view. What it prepares may rest on which agents there are and on
+// their labels and capacity, and on nothing that a pass changes.
+class Rater {
+ public:
+  virtual ~Rater() = default;
+  // Depends on nothing but the requirement and what the agent has now (free amounts and devices,
+  // containers): kept until that changes.
+  virtual std::int64_t score(const SchedView& view, const Requirement& requirement,
+                             AgentIndex agent) const = 0;
+};
+
 // For selectors that rate agents: the highest score wins, the first agent among equals.
 class ScoreSelector : public Selector {
  public:
-  // Depends on nothing but the requirement and what the agent has (free amounts and devices,
-  // capacity, labels, containers): the planner keeps it until one of them changes.
-  virtual std::int64_t score(const SchedView& view, const Requirement& requirement,
-                             AgentIndex agent) const = 0;
+  // Never null. Kept while the agents stay the same.
+  virtual std::unique_ptr<const Rater> rater(const SchedView& view) const = 0;
   std::optional<AgentIndex> select(const SchedView& view, const Demand& demand,
                                    const Candidates& candidates) const final;
 };

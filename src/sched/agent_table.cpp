@@ -35,6 +35,7 @@ AgentIndex AgentTable::add(const AgentId& id) {
 void AgentTable::insert(AgentIndex at, const AgentId& id) {
   ++epoch_;
   ++labels_version_;
+  ++settings_epoch_;
   changed_.clear();
   insert_at(ids_, at, id);
   insert_at(fractions_, at, std::uint32_t{0});
@@ -80,6 +81,7 @@ void AgentTable::note(AgentIndex at) {
 void AgentTable::erase(AgentIndex at) {
   ++epoch_;
   ++labels_version_;
+  ++settings_epoch_;
   changed_.clear();
   clear(at);
   erase_at(fractions_, at);
@@ -110,7 +112,17 @@ SlotColumn& AgentTable::writable_column(SlotIndex slot) {
   return column;
 }
 
+bool AgentTable::same_capacity(AgentIndex at, const AgentFacts& facts) const noexcept {
+  std::size_t has = 0;
+  for (SlotIndex slot = 0; slot < columns_.size(); ++slot) has += has_slot(at, slot) ? 1 : 0;
+  return has == facts.capacity.size() &&
+         std::ranges::all_of(facts.capacity, [&](const auto& entry) {
+           return has_slot(at, entry.first) && columns_[entry.first].capacity[at] == entry.second;
+         });
+}
+
 void AgentTable::set(AgentIndex at, const AgentFacts& facts) {
+  if (!same_capacity(at, facts)) ++settings_epoch_;
   clear(at);
   architectures_[at] = facts.architecture;
   takes_[at] = facts.takes_sessions ? 1 : 0;
@@ -121,6 +133,7 @@ void AgentTable::set(AgentIndex at, const AgentFacts& facts) {
   if (labels_[at] != facts.labels) {
     labels_[at] = facts.labels;
     ++labels_version_;
+    ++settings_epoch_;
   }
   set_devices(at, facts);
   note(at);

@@ -123,10 +123,13 @@ class AgentTable {
   // `epoch` differs, everything may have changed and the log begins anew.
   std::uint64_t epoch() const noexcept { return epoch_; }
   const std::vector<AgentIndex>& changed() const noexcept { return changed_; }
+  // Differs when agents have come or gone, or have other labels or capacity.
+  std::uint64_t settings_epoch() const noexcept { return settings_epoch_; }
 
  private:
   SlotColumn& writable_column(SlotIndex slot);
   void clear(AgentIndex at);
+  bool same_capacity(AgentIndex at, const AgentFacts& facts) const noexcept;
   void set_devices(AgentIndex at, const AgentFacts& facts);
   void note(AgentIndex at);
 
@@ -144,7 +147,7 @@ class AgentTable {
   std::vector<std::vector<DeviceSet>> devices_;  // by slot, then by agent
   std::vector<Rule> rules_;                      // by number of the rule
   std::vector<AgentIndex> changed_;
-  std::uint64_t epoch_ = 1, labels_version_ = 1;
+  std::uint64_t epoch_ = 1, labels_version_ = 1, settings_epoch_ = 1;
   std::size_t taking_ = 0;
   std::uint64_t containers_total_ = 0, fractions_total_ = 0;  // as of the mirror's version
 };

@@ -165,14 +165,15 @@ std::optional<AgentIndex> GroupPass::place_one(const PendingSession& session,
   filter.barred.clear();
   if (future_.has_promises()) future_.barred(requirement, session.estimate, filter.barred);
   AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores);
-  const Demand demand{session, requirement, group_.agents.containers_total() + picks_,
-                      group_.agents.fractions_total() + fractions_};
+  Demand demand{session, requirement, group_.agents.containers_total() + picks_,
+                group_.agents.fractions_total() + fractions_};
   if (search.empty()) return std::nullopt;
   const auto chosen = policies_.selector->select(view_, demand, Candidates(search));
   if (!chosen) {
     candidates = search.list().size();
     return std::nullopt;
   }
+  demand.rater = memory_.scores.rater();
   const auto pick = [&](SlotIndex slot, std::int64_t units, std::span<const std::int64_t> free) {
     return policies_.selector->device(view_, demand, *chosen, slot, units, free);
   };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <stdexcept>
 
 namespace bai::sched {
 
@@ -47,6 +48,12 @@ void Scores::settle() {
 const Scores& ScoreCache::refreshed(const SchedView& view, const ScoreSelector& selector,
                                     const AgentTable& agents, const Requirement& requirement,
                                     std::uint32_t container_limit) {
+  if (rater_ == nullptr || epoch_ != agents.settings_epoch()) {
+    known_.clear();
+    rater_ = selector.rater(view);
+    if (rater_ == nullptr) throw std::runtime_error("its selector made no rater");
+    epoch_ = agents.settings_epoch();
+  }
   auto it = known_.find(requirement.id);
   if (it == known_.end()) {
     if ((known_.size() + 1) * agents.size() > kScoresMax) known_.clear();
@@ -54,7 +61,7 @@ const Scores& ScoreCache::refreshed(const SchedView& view, const ScoreSelector& 
   }
   Scores& scores = it->second;
   const auto rate = [&](AgentIndex agent, bool fits) {
-    scores.set(agent, fits ? std::max(selector.score(view, requirement, agent), Scores::kUnfit + 1)
+    scores.set(agent, fits ? std::max(rater_->score(view, requirement, agent), Scores::kUnfit + 1)
                            : Scores::kUnfit);
   };
   const auto& changed = agents.changed();

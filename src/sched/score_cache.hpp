@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -40,11 +41,15 @@ class ScoreCache {
   const Scores& refreshed(const SchedView& view, const ScoreSelector& selector,
                           const AgentTable& agents, const Requirement& requirement,
                           std::uint32_t container_limit);
+  // As of the last call of refreshed(); null before.
+  const Rater* rater() const noexcept { return rater_.get(); }
   void clear() { known_.clear(); }
 
  private:
   static constexpr std::size_t kScoresMax = 8'000'000;  // kept before all are forgotten
   std::unordered_map<std::uint64_t, Scores> known_;     // by number of the requirement
+  std::unique_ptr<const Rater> rater_;
+  std::uint64_t epoch_ = 0;  // of the agents, when `rater_` was made
 };
 
 }  // namespace bai::sched

@@ -10,11 +10,23 @@ namespace bai::sched {
 std::unique_ptr<const Sequencer> make_fifo(PolicyOptions& options);
 std::unique_ptr<const Sequencer> make_lifo(PolicyOptions& options);
 std::unique_ptr<const Sequencer> make_drf(PolicyOptions& options);
+std::unique_ptr<const Sequencer> make_sjf(PolicyOptions& options);
 std::unique_ptr<const Validator> make_dependencies(PolicyOptions& options);
 std::unique_ptr<const Validator> make_reserved_start(PolicyOptions& options);
 std::unique_ptr<const Validator> make_resource_policy(PolicyOptions& options);
 std::unique_ptr<const Selector> make_concentrated(PolicyOptions& options);
 std::unique_ptr<const Selector> make_dispersed(PolicyOptions& options);
 std::unique_ptr<const Selector> make_round_robin(PolicyOptions& options);
+std::unique_ptr<const Selector> make_best_fit(PolicyOptions& options);
+std::unique_ptr<const Selector> make_best_fit_exact(PolicyOptions& options);
+std::unique_ptr<const Selector> make_worst_fit(PolicyOptions& options);
+std::unique_ptr<const Selector> make_worst_fit_exact(PolicyOptions& options);
+std::unique_ptr<const Selector> make_dot_product(PolicyOptions& options);
+std::unique_ptr<const Selector> make_gpu_clustering(PolicyOptions& options);
+std::unique_ptr<const Selector> make_gpu_packing(PolicyOptions& options);
+std::unique_ptr<const Selector> make_fgd(PolicyOptions& options);
+std::unique_ptr<const Selector> make_fgd_exact(PolicyOptions& options);
+std::unique_ptr<const Selector> make_first_fit(PolicyOptions& options);
+std::unique_ptr<const Selector> make_random(PolicyOptions& options);
 
 }  // namespace bai::sched

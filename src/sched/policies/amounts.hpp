@@ -1,0 +1,51 @@
+// What the policies that rate agents by processors and devices have in common.
+#pragma once
+
+#include <string>
+
+#include "bai_manager/policy.hpp"
+
+namespace bai::sched {
+
+// Options "cpu" and "device": slot names; "cpu_scale" and "device_scale": how many of them count as
+// a whole agent.
+struct AmountOptions {
+  std::string cpu, device;
+  double cpu_scale = 0, device_scale = 0;  // in units of the slots
+};
+AmountOptions read_amount_options(PolicyOptions& options);
+
+// The two slots in one view; what nobody has is free nowhere.
+class Amounts {
+ public:
+  Amounts(const SchedView& view, const AmountOptions& options)
+      : cpu_(view.find_slot(options.cpu)), device_(view.find_slot(options.device)) {}
+
+  std::int64_t free_cpu(const SchedView& view, AgentIndex agent) const {
+    return cpu_ ? view.free(agent, *cpu_) : 0;
+  }
+  std::int64_t free_device(const SchedView& view, AgentIndex agent) const {
+    return device_ ? view.free(agent, *device_) : 0;
+  }
+  std::span<const std::int64_t> devices(const SchedView& view, AgentIndex agent) const {
+    return device_ ? view.devices(agent, *device_) : std::span<const std::int64_t>();
+  }
+  std::span<const std::uint32_t> hosted(const SchedView& view, AgentIndex agent) const {
+    return device_ ? view.hosted(agent, *device_) : std::span<const std::uint32_t>();
+  }
+  std::int64_t cpu(const Requirement& requirement) const { return of(requirement, cpu_); }
+  std::int64_t device(const Requirement& requirement) const { return of(requirement, device_); }
+  bool is_device(SlotIndex slot) const { return device_ == slot; }
+
+ private:
+  static std::int64_t of(const Requirement& requirement, std::optional<SlotIndex> slot) {
+    for (const SlotRequest& r : requirement.slots) {
+      if (r.slot == slot) return r.units;
+    }
+    return 0;
+  }
+
+  std::optional<SlotIndex> cpu_, device_;
+};
+
+}  // namespace bai::sched

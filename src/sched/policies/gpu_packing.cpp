@@ -1,0 +1,64 @@
+#include <algorithm>
+#include <array>
+
+#include "sched/policies/amounts.hpp"
+#include "sched/policies/policies.hpp"
+
+namespace bai::sched {
+
+namespace {
+
+// Devices in use before idle ones, agents in use before idle ones.
+class GpuPacking final : public ScoreSelector {
+ public:
+  explicit GpuPacking(AmountOptions options) : options_(std::move(options)) {}
+
+  std::unique_ptr<const Rater> rater(const SchedView& view) const override {
+    return std::make_unique<PackRater>(options_, view);
+  }
+
+ private:
+  class PackRater final : public Rater {
+   public:
+    PackRater(const AmountOptions& options, const SchedView& view) : amounts_(view, options) {}
+
+    std::int64_t score(const SchedView& view, const Requirement& requirement,
+                       AgentIndex agent) const override {
+      const std::int64_t wanted = amounts_.device(requirement);
+      const auto devices = amounts_.devices(view, agent);
+      if (wanted == 0 || devices.empty()) return 0;
+      const auto count = static_cast<std::int64_t>(devices.size());
+      const auto is_idle = [](std::int64_t left) { return left >= kUnitsPerDevice; };
+      if (std::ranges::all_of(devices, is_idle)) return std::max(33 - count, count);
+      const bool whole = wanted >= kUnitsPerDevice;
+      const auto number =
+          static_cast<std::size_t>(whole ? (wanted + kUnitsPerDevice - 1) / kUnitsPerDevice : 1);
+      const std::int64_t each = whole ? kUnitsPerDevice : wanted;
+      std::array<std::int64_t, kDevicesMax> left{};
+      const auto end = std::ranges::copy_if(devices, left.begin(), [&](std::int64_t l) {
+                         return l >= each;
+                       }).out;
+      std::sort(left.begin(), end);
+      const auto last = left.begin() + static_cast<std::ptrdiff_t>(std::min(
+                                           number, static_cast<std::size_t>(end - left.begin())));
+      const auto idle = std::count_if(left.begin(), last, is_idle);
+      if (idle > 0) return std::max<std::int64_t>(50 - idle, 33);
+      std::int64_t sum = 0;
+      for (auto it = left.begin(); it != last; ++it) sum += *it * 100 / kUnitsPerDevice;
+      return std::max<std::int64_t>(100 - sum / 10, 50);
+    }
+
+   private:
+    Amounts amounts_;
+  };
+
+  AmountOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<const Selector> make_gpu_packing(PolicyOptions& options) {
+  return std::make_unique<GpuPacking>(read_amount_options(options));
+}
+
+}  // namespace bai::sched
