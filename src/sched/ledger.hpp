@@ -40,6 +40,11 @@ class Ledger {
 
   // The Usage row of the scope with what has been granted.
   Holding holding(ScopeKind kind, const PendingSession& session) const;
+  // What has been granted to the scope; null: nothing.
+  const Scope* granted(std::uint32_t scope) const noexcept {
+    const auto it = granted_.find(scope);
+    return it == granted_.end() ? nullptr : &it->second;
+  }
 
  private:
   struct Entry {

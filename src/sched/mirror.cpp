@@ -89,9 +89,15 @@ void Mirror::apply(const Change& change) {
     case EntityKind::Agent:
       return on_agent(change);
     case EntityKind::Session:
+      tenancy_.on_session(change);
       return on_session(change);
     case EntityKind::Kernel:
+      tenancy_.on_kernel(change);
       return on_kernel(change);
+    case EntityKind::FairShare:
+      return tenancy_.on_fair_share(change);
+    case EntityKind::SessionGroup:
+      return tenancy_.on_session_group(change);
     case EntityKind::Usage:
       return on_usage(change);
     case EntityKind::Domain:

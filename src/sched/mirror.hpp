@@ -20,7 +20,9 @@
 #include "model/changeset.hpp"
 #include "sched/agent_table.hpp"
 #include "sched/intern.hpp"
+#include "sched/owner_queue.hpp"
 #include "sched/queue.hpp"
+#include "sched/tenancy.hpp"
 
 namespace bai::sched {
 
@@ -65,8 +67,9 @@ struct Group {
   ResourceGroupName name;
   std::shared_ptr<const ResourceGroup> row;  // null: there is no such resource group (yet)
   AgentTable agents;
-  BandQueues bands;     // by age; none is empty
-  BandQueues shortest;  // by estimate; only where the settings need it
+  BandQueues bands;                          // by age; none is empty
+  BandQueues shortest;                       // by estimate; only where the settings need it
+  std::map<std::int32_t, OwnerBand> owners;  // by priority; none is empty
   bool keeps_shortest = false;
   Duration default_runtime = kUnknownEstimate;
   std::map<EndKey, const Held*> held;  // on its agents
@@ -97,6 +100,11 @@ class Mirror {
   std::string dump() const;
 
   const LabelRule& label_rule(std::uint32_t at) const { return label_rules_[at]; }
+  const Tenancy& tenancy() const noexcept { return tenancy_; }
+  std::optional<PendingIndex> find_waiting(const SessionId& id) const noexcept;
+  const std::string& image(std::uint32_t at) const { return images_[at]; }
+  const KeypairPolicy* key_policy(const AccessKey& key) const noexcept;
+  bool is_main_key(const UserId& user, const AccessKey& key) const noexcept;
   const std::map<ResourceGroupName, std::uint32_t>& groups() const noexcept { return group_index_; }
   Group& group(std::uint32_t at) { return groups_[at]; }
   const Group& group(std::uint32_t at) const { return groups_[at]; }
@@ -170,9 +178,11 @@ class Mirror {
   QueueEntry entry_of(const Waiting& waiting, PendingIndex at, bool by_estimate) const;
   void enter_queue(Waiting& waiting, PendingIndex at);
   void release_labels(Waiting& waiting);
+  auto by_age() const;
 
   StateVersion version_;
-  Names slots_, architectures_, scope_names_;
+  Names slots_, architectures_, scope_names_, images_;
+  Tenancy tenancy_{slots_};
   SlotTypes slot_types_;
   std::map<std::string, SlotType> declared_;
   std::map<ResourceGroupName, std::uint32_t> group_index_;

@@ -187,6 +187,7 @@ std::string Mirror::dump() const {
   dump_sorted(out, domains_, [](const DomainName& name, const auto& domain) {
     return fmt::format("domain {}{}", name.str(), limits_text(domain->total_resource_slots));
   });
+  text += tenancy_.dump();
   fmt::format_to(out, "shared requests={} requirements={} label rules={}\n", requests_.live(),
                  kernel_requirements_.live(), label_rules_.live());
   return text;

@@ -160,6 +160,13 @@ PendingIndex Mirror::waiting_place(const SessionId& id) {
   return record.waiting;
 }
 
+auto Mirror::by_age() const {
+  return [this](PendingIndex a, PendingIndex b) {
+    const PendingSession &x = waiting_[a].session, &y = waiting_[b].session;
+    return std::tie(x.created_at, x.id) < std::tie(y.created_at, y.id);
+  };
+}
+
 void Mirror::leave_queue(Waiting& waiting, PendingIndex at) {
   if (!waiting.queued) return;
   Group& group = groups_[waiting.group];
@@ -170,6 +177,10 @@ void Mirror::leave_queue(Waiting& waiting, PendingIndex at) {
     if (band->second.size() == 0) bands.erase(band);
   };
   leave(group.bands, false);
+  if (const auto band = group.owners.find(waiting.session.priority); band != group.owners.end()) {
+    band->second.erase(waiting.session.owner, at, by_age());
+    if (band->second.empty()) group.owners.erase(band);
+  }
   if (group.keeps_shortest) leave(group.shortest, true);
   --group.pending;
   waiting.queued = false;
@@ -216,6 +227,7 @@ void Mirror::on_session(const Change& change) {
                                std::numeric_limits<std::int32_t>::max()));
   session.type = after->type;
   session.owner = owner_of(*after);
+  session.image = images_.intern(after->image);
   release_labels(waiting);
   const LabelRule labels = label_rule_of(after->resource_opts.find("agent_labels"));
   waiting.labels = labels.empty() ? 0 : label_rules_.acquire(key_of(labels), labels);
@@ -302,6 +314,7 @@ void Mirror::enter_queue(Waiting& waiting, PendingIndex at) {
   Group& group = groups_[waiting.group];
   const PendingSession& session = waiting.session;
   group.bands[session.priority].insert(session.request, entry_of(waiting, at, false));
+  group.owners[session.priority].insert(session.owner, at, by_age());
   if (group.keeps_shortest) {
     group.shortest[session.priority].insert(session.request, entry_of(waiting, at, true));
   }

@@ -27,8 +27,8 @@ bool is_tenant(const Session* session) {
 
 void Tenancy::count(const Tenant& tenant, const Kernel& kernel, int sign) {
   if (kernel.starts_at == Timestamp{}) return;
-  shares(tenant.resource_group)
-      .count_running(tenant.scopes, kernel.starts_at, kernel.occupied_slots, slots_, sign);
+  shares_[tenant.resource_group].count_running(tenant.scopes, kernel.starts_at,
+                                               kernel.occupied_slots, slots_, sign);
 }
 
 void Tenancy::count_member(const Tenant& tenant, const AgentId& agent, int sign) {
@@ -60,8 +60,8 @@ void Tenancy::learn(Tenant& tenant, const Session& session) {
   tenant.known = true;
   tenant.resource_group = session.resource_group;
   tenant.session_group = session.session_group;
-  tenant.scopes =
-      shares(session.resource_group).scopes_of({session.user, session.project, session.domain, {}});
+  tenant.scopes = shares_[session.resource_group].scopes_of(
+      {session.user, session.project, session.domain, {}});
   for (const auto& kernel : tenant.kernels) count(tenant, *kernel, 1);
   for_each_agent(tenant.kernels, [&](const AgentId& agent) { count_member(tenant, agent, 1); });
 }
@@ -124,9 +124,9 @@ void Tenancy::on_kernel(const Change& change) {
 void Tenancy::on_fair_share(const Change& change) {
   const FairShare *before = change.old_row<FairShare>(), *after = change.new_row<FairShare>();
   if (after != nullptr) {
-    shares(after->resource_group).set_row(*after, slots_);
+    shares_[after->resource_group].set_row(*after, slots_);
   } else {
-    shares(before->resource_group).forget_row(*before);
+    shares_[before->resource_group].forget_row(*before);
   }
 }
 

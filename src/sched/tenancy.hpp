@@ -30,8 +30,12 @@ class Tenancy {
   void on_fair_share(const Change& change);
   void on_session_group(const Change& change);
 
-  // Made when it is first asked for; stays where it is.
-  GroupShares& shares(const ResourceGroupName& group) { return shares_[group]; }
+  // Null: nobody has used anything of it. May be asked about on one thread at a time, other groups
+  // on others.
+  GroupShares* shares(const ResourceGroupName& group) const {
+    const auto it = shares_.find(group);
+    return it == shares_.end() ? nullptr : &it->second;
+  }
   // Null: there is no such session group (any more), or nobody of it is anywhere.
   const SessionGroup* session_group(std::string_view id) const;
   const Members* members(std::string_view session_group) const;
@@ -54,7 +58,7 @@ class Tenancy {
 
   Names& slots_;
   std::unordered_map<SessionId, Tenant> tenants_;
-  std::map<ResourceGroupName, GroupShares> shares_;
+  mutable std::map<ResourceGroupName, GroupShares> shares_;
   std::unordered_map<std::string, std::shared_ptr<const SessionGroup>, TextHash, std::equal_to<>>
       groups_;
   std::unordered_map<std::string, Members, TextHash, std::equal_to<>> members_;

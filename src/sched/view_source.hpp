@@ -1,10 +1,20 @@
 // What a SchedView looks at.
 #pragma once
 
+#include <unordered_map>
+#include <vector>
+
 #include "sched/ledger.hpp"
 #include "sched/mirror.hpp"
 
 namespace bai::sched {
+
+// What one pass has found out and may be asked again.
+struct ViewMemo {
+  std::vector<std::int64_t> capacities;          // of the resource group, by slot
+  std::vector<SlotType> types;                   // by slot
+  std::unordered_map<PendingIndex, bool> rings;  // sessions that wait for a ring of dependencies
+};
 
 struct ViewSource {
   const Mirror& mirror;
@@ -12,6 +22,7 @@ struct ViewSource {
   const Ledger& ledger;
   Timestamp now;
   std::uint64_t seed;
+  mutable ViewMemo memo{};
 };
 
 }  // namespace bai::sched

@@ -8,6 +8,7 @@ Status add_builtin_policies(PolicyRegistry& registry) {
       registry.add_sequencer("fifo", sched::make_fifo),
       registry.add_sequencer("lifo", sched::make_lifo),
       registry.add_sequencer("drf", sched::make_drf),
+      registry.add_sequencer("fair-share", sched::make_fair_share),
       registry.add_sequencer("sjf", sched::make_sjf),
       registry.add_validator("dependencies", sched::make_dependencies),
       registry.add_validator("reserved-start", sched::make_reserved_start),

@@ -64,7 +64,7 @@ class ByOwner final : public Ordering {
     if (session.request >= longest_.size()) return false;
     const Duration longest = longest_[session.request];
     return longest < Duration{} ||
-           (longest != kUnknownEstimate && view_.estimate(session) > longest);
+           (longest != kUnknownEstimate && session.estimate > longest);
   }
 
   // The queue's first session that can still start becomes its head.

@@ -10,6 +10,7 @@ namespace bai::sched {
 std::unique_ptr<const Sequencer> make_fifo(PolicyOptions& options);
 std::unique_ptr<const Sequencer> make_lifo(PolicyOptions& options);
 std::unique_ptr<const Sequencer> make_drf(PolicyOptions& options);
+std::unique_ptr<const Sequencer> make_fair_share(PolicyOptions& options);
 std::unique_ptr<const Sequencer> make_sjf(PolicyOptions& options);
 std::unique_ptr<const Validator> make_dependencies(PolicyOptions& options);
 std::unique_ptr<const Validator> make_reserved_start(PolicyOptions& options);
