@@ -256,10 +256,7 @@ Status Server::start(const std::vector<std::string>& fixtures) {
                      internal_http_->port()));
   }
   info(fmt::format("agents' events on {}", events_->addr()));
-  if (config_.local_agent) {
-    if (auto ok = start_local_agent(); !ok) return ok;
-    info(fmt::format("local agent {} on {}", config_.local_agent_id, local_agent_->addr()));
-  }
+  if (config_.local_agent) return start_local_agent();  // it says itself where it is
   return {};
 }
 

@@ -10,7 +10,7 @@ namespace bai {
 
 namespace {
 
-__extension__ typedef unsigned __int128 Wide;
+__extension__ typedef unsigned __int128 Wide;  // NOLINT(modernize-use-using): no such extension
 
 constexpr std::int64_t kInfinite = std::numeric_limits<std::int64_t>::max();
 constexpr std::string_view kUnits = "kmgtpezy";  // 1024^1 and up

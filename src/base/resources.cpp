@@ -97,7 +97,8 @@ Result<Amount> parse_counted(std::string_view text) {
   if (number.negative) return negative_amount(text);
   if (number.exponent < -kDecimals) return bad_amount(text, "it has more than three decimals");
   std::int64_t units = 0;
-  const std::size_t zeros = static_cast<std::size_t>(number.exponent + kDecimals);
+  const int shift = number.exponent + kDecimals;
+  const auto zeros = static_cast<std::size_t>(shift);
   if (number.digits.size() + zeros > 19) return bad_amount(text, "it is too large");
   for (char c : number.digits + std::string(zeros, '0')) {
     const int digit = c - '0';

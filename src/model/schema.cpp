@@ -11,7 +11,7 @@ namespace bai {
 namespace {
 
 constexpr std::size_t kEntityCount = 0
-#define BAI_COUNT(E) +1
+#define BAI_COUNT(E) +1  // NOLINT(bugprone-macro-parentheses): a term of a sum
     BAI_ENTITIES(BAI_COUNT)
 #undef BAI_COUNT
     ;

@@ -118,9 +118,9 @@ void call(CallContext ctx, const CompleteCode& action, Reply<CompleteCode> reply
   const auto target = running_target(ctx, action.id);
   if (!target) return reply(std::unexpected(target.error()));
   ask<Json>(ctx, *target, GetCompletions{target->kernel->id, action.code, action.options},
-            ctx.options.call_timeout, std::move(reply), [](AgentReply answer) {
+            ctx.options.call_timeout, std::move(reply), [](const AgentReply& answer) {
               const Json* result = answer.value.find("result");
-              return result ? *result : std::move(answer.value);
+              return result ? *result : answer.value;
             });
 }
 
@@ -147,9 +147,10 @@ void call(CallContext ctx, const SessionLogs& action, Reply<SessionLogs> reply) 
     return reply(fail(ErrorCode::Unavailable, "The agent of the session cannot be reached now",
                       "agent-unavailable"));
   }
-  ask<std::string>(ctx, {session, kernel, {agent->id, agent->addr, agent->public_key}},
-                   GetLogs{kernel->id}, ctx.options.call_timeout, std::move(reply),
-                   [](AgentReply answer) { return std::string(answer.value["logs"].as_string()); });
+  ask<std::string>(
+      ctx, {session, kernel, {agent->id, agent->addr, agent->public_key}}, GetLogs{kernel->id},
+      ctx.options.call_timeout, std::move(reply),
+      [](const AgentReply& answer) { return std::string(answer.value["logs"].as_string()); });
 }
 
 void call(CallContext ctx, const ListSessionFiles& action, Reply<ListSessionFiles> reply) {
@@ -173,7 +174,7 @@ void call(CallContext ctx, const UploadSessionFile& action, Reply<UploadSessionF
   ask<UploadSessionFile::Result>(ctx, *target,
                                  UploadFile{target->kernel->id, action.name, action.data},
                                  ctx.options.call_timeout, std::move(reply),
-                                 [](AgentReply) { return UploadSessionFile::Result{}; });
+                                 [](const AgentReply&) { return UploadSessionFile::Result{}; });
 }
 
 void call(CallContext ctx, const DownloadSessionFile& action, Reply<DownloadSessionFile> reply) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the library and uses it from a stranger's project, by find_package and by
-# add_subdirectory. Usage: package_test.sh SOURCE_DIR BUILD_DIR
+# add_subdirectory (the latter is built whole where BAI_SOAK is set).
+# Usage: package_test.sh SOURCE_DIR BUILD_DIR
 set -euo pipefail
 source_dir=$1 build_dir=$2
 work=$(mktemp -d)
@@ -18,5 +19,20 @@ if cmake -S "$source_dir/tests/package/consumer" -B "$work/missing" -G Ninja >/d
   echo "a project without the package was configured" >&2
   exit 1
 fi
-ccache=$(command -v ccache || true)
-use subdirectory -DBAI_HOW=subdirectory -DBAI_SOURCES="$source_dir" ${ccache:+-DCMAKE_CXX_COMPILER_LAUNCHER="$ccache"}
+subdirectory=(-DBAI_HOW=subdirectory -DBAI_SOURCES="$source_dir")
+if [ -n "${BAI_SOAK:-}" ]; then
+  use subdirectory "${subdirectory[@]}"
+  exit
+fi
+# Without building the library a second time: it configures, its targets say where the headers are,
+# and what the stranger links would be made.
+cmake -S "$source_dir/tests/package/consumer" -B "$work/subdirectory" -G Ninja "${subdirectory[@]}" >/dev/null
+ninja -C "$work/subdirectory" CMakeFiles/consumer.dir/main.cpp.o >/dev/null
+plan=$(ninja -C "$work/subdirectory" -t commands consumer)
+for archive in libbai_manager.a libbai_manager_sqlite.a; do
+  grep -q "$archive" <<<"$plan" || { echo "the consumer does not link $archive" >&2; exit 1; }
+done
+if grep -qE "CMakeFiles/(bai_server|unit_|baictl|bai-)" <<<"$plan"; then
+  echo "a stranger's project builds more than the library" >&2
+  exit 1
+fi
