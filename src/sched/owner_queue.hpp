@@ -20,7 +20,10 @@ class AgeQueue {
  public:
   template <class Less>
   void insert(PendingIndex session, Less&& less) {
-    if (blocks_.empty()) blocks_.emplace_back();
+    if (blocks_.empty()) {
+      blocks_.push_back({session});
+      return;
+    }
     const std::size_t at = block_of(session, less);
     auto& block = blocks_[at];
     block.insert(std::upper_bound(block.begin(), block.end(), session, less), session);
