@@ -25,27 +25,35 @@ AgentKey::AgentKey(OrderShape shape) : shape_(std::move(shape)) {
   unwanted_.resize(shape_.unwanted.size());
   lanes_ = std::min(kLanes, needed_.size());
   for (const KeyPart& part : shape_.parts) {
-    parts_.push_back({part.slot, part.what == KeyPart::What::MostFree});
+    Part& p = parts_.emplace_back();
+    p.slot = part.slot;
+    p.most = part.what == KeyPart::What::MostFree;
+    p.needed = std::ranges::find(shape_.needed, part.slot) != shape_.needed.end();
   }
 }
 
-void AgentKey::attach(const AgentTable& agents) {
+void AgentKey::find_columns(const AgentTable& agents) {
   agents_ = &agents;
   empty_ = false;
+  is_attached_ = true;  // unless a column is missing: it may come with any change
+  const auto column = [&](SlotIndex slot) {
+    const SlotColumn* found = agents.column(slot);
+    if (found == nullptr) is_attached_ = false;
+    return found;
+  };
   for (std::size_t i = 0; i < needed_.size(); ++i) {
-    const SlotColumn* column = agents.column(shape_.needed[i]);
-    needed_[i] = column != nullptr ? column->free.data() : nullptr;
-    empty_ |= column == nullptr;
+    const SlotColumn* c = column(shape_.needed[i]);
+    needed_[i] = c != nullptr ? c->free.data() : nullptr;
+    empty_ |= c == nullptr;
   }
   for (std::size_t i = 0; i < unwanted_.size(); ++i) {
-    const SlotColumn* column = agents.column(shape_.unwanted[i]);
-    unwanted_[i] = column != nullptr ? column->observed.data() : nullptr;
+    const SlotColumn* c = column(shape_.unwanted[i]);
+    unwanted_[i] = c != nullptr ? c->observed.data() : nullptr;
   }
   for (Part& part : parts_) {
-    const SlotColumn* column = agents.column(part.slot);
-    const bool needed = std::ranges::find(shape_.needed, part.slot) != shape_.needed.end();
-    part.free = column != nullptr ? column->free.data() : nullptr;
-    part.capacity = column != nullptr && !needed ? column->capacity.data() : nullptr;
+    const SlotColumn* c = column(part.slot);
+    part.free = c != nullptr ? c->free.data() : nullptr;
+    part.capacity = c != nullptr && !part.needed ? c->capacity.data() : nullptr;
   }
 }
 
@@ -74,31 +82,30 @@ void AgentKey::measure() {
   code_is_exact_ = coded_ == parts_.size() && (parts_.empty() || parts_[coded_ - 1].cut == 0);
 }
 
-bool AgentKey::has_some(AgentIndex agent) const noexcept {
+bool AgentKey::read(AgentIndex agent, Reading& reading) const noexcept {
   if (empty_ || !agents_->takes_sessions(agent) ||
       agents_->architecture(agent) != shape_.architecture) {
     return false;
   }
-  return std::ranges::all_of(needed_, [&](const std::int64_t* free) { return free[agent] > 0; });
-}
-
-std::uint32_t AgentKey::band(AgentIndex agent) const noexcept {
-  std::uint32_t count = 0;
-  if (!shape_.by_unused) return count;
-  for (const std::int64_t* observed : unwanted_) {
-    if (observed != nullptr && observed[agent] > 0) ++count;
+  const std::int64_t* const* needed = needed_.data();
+  for (std::size_t i = 0; i < lanes_; ++i) {
+    const std::int64_t free = needed[i][agent];
+    if (free <= 0) return false;
+    reading.levels.lane[i] = level_of(free);
   }
-  return count;
-}
-
-Levels AgentKey::levels(AgentIndex agent) const noexcept {
-  Levels levels;
-  for (std::size_t i = 0; i < lanes_; ++i) levels.lane[i] = level_of(needed_[i][agent]);
   if (lanes_ < kLanes) {
-    levels.lane[lanes_] = static_cast<Level>(
-        kContainerLevels - std::min(agents_->containers(agent), kContainerLevels));
+    const std::uint32_t containers = std::min(agents_->containers(agent), kContainerLevels);
+    reading.levels.lane[lanes_] = static_cast<Level>(kContainerLevels - containers);
+    for (std::size_t i = lanes_ + 1; i < kLanes; ++i) reading.levels.lane[i] = 0;
   }
-  return levels;
+  reading.band = 0;
+  if (shape_.by_unused) {
+    for (const std::int64_t* observed : unwanted_) {
+      reading.band += static_cast<std::uint32_t>(observed != nullptr && observed[agent] > 0);
+    }
+  }
+  reading.code = code(agent);
+  return true;
 }
 
 Levels AgentKey::needs(const Requirement& requirement,

@@ -25,21 +25,26 @@ class AgentKey {
  public:
   explicit AgentKey(OrderShape shape);
 
-  // The table's columns may have moved since the last time. `measure` also fits the codes to the
-  // amounts that there are.
-  void attach(const AgentTable& agents);
+  // Before each use. Columns move when agents come or go: then `detach` comes first.
+  void attach(const AgentTable& agents) {
+    if (!is_attached_) find_columns(agents);
+  }
+  void detach() noexcept { is_attached_ = false; }
+  // Fits the codes to the amounts that there are.
   void measure();
 
-  // Whether it takes sessions, has the architecture and some of everything that is needed.
-  bool has_some(AgentIndex agent) const noexcept;
-  // How many unwanted slots it has some of.
-  std::uint32_t band(AgentIndex agent) const noexcept;
-  Levels levels(AgentIndex agent) const noexcept;
+  // What the order needs to know of an agent; nothing when it can hold none of the requirements:
+  // it takes no sessions, is of another architecture, or lacks all of something that is needed.
+  struct Reading {
+    Levels levels;
+    // An agent with a smaller code stands before; agents with equal ones may differ in what
+    // `before` looks at.
+    std::uint64_t code = 0;
+    std::uint32_t band = 0;  // how many unwanted slots it has some of
+  };
+  bool read(AgentIndex agent, Reading& reading) const noexcept;
   Levels needs(const Requirement& requirement, std::uint32_t container_limit) const noexcept;
 
-  // An agent with a smaller code stands before; agents with equal ones may differ in what
-  // `compare_tails` looks at.
-  std::uint64_t code(AgentIndex agent) const noexcept;
   // True when equal codes mean equal keys.
   bool code_is_exact() const noexcept { return code_is_exact_; }
   // Amounts have been seen that the codes do not tell apart: time to measure again.
@@ -56,11 +61,15 @@ class AgentKey {
   struct Part {
     SlotIndex slot = 0;
     bool most = false;
+    bool needed = false;
     const std::int64_t* free = nullptr;      // null: no agent has the slot
     const std::int64_t* capacity = nullptr;  // null: every agent in the order has the slot
     std::int64_t span = 0;                   // of the amounts that the code tells apart
     unsigned width = 0, at = 0, cut = 0;     // bits in the code, their place, bits left out
   };
+
+  void find_columns(const AgentTable& agents);
+  std::uint64_t code(AgentIndex agent) const noexcept;
 
   OrderShape shape_;
   std::vector<Part> parts_;
@@ -69,6 +78,7 @@ class AgentKey {
   std::size_t coded_ = 0;                               // parts in the code
   bool code_is_exact_ = false;
   mutable bool is_outgrown_ = false;
+  bool is_attached_ = false;
   bool empty_ = false;  // some needed slot does not exist
   const AgentTable* agents_ = nullptr;
 };

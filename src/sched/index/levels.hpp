@@ -25,12 +25,13 @@ struct alignas(16) Levels {
   friend bool operator==(const Levels&, const Levels&) = default;
 };
 
-// Exact up to 1023, then the ten highest bits. What is not positive is 0.
+// Nine bits behind the highest one; what is not above 1 is 0.
 inline Level level_of(std::int64_t amount) noexcept {
-  const auto value = static_cast<std::uint64_t>(std::max<std::int64_t>(amount, 0));
-  const auto width = static_cast<unsigned>(std::bit_width(value | 1023U));
-  const unsigned shift = width - 10;
-  return static_cast<Level>((shift << 9U) + static_cast<unsigned>(value >> shift));
+  // As a floating-point number an amount is its width and what follows the highest bit.
+  constexpr unsigned kCut = 52 - 9;
+  constexpr auto kOne = std::bit_cast<std::uint64_t>(1.0) >> kCut;
+  const auto value = static_cast<double>(std::max<std::int64_t>(amount, 1));
+  return static_cast<Level>((std::bit_cast<std::uint64_t>(value) >> kCut) - kOne);
 }
 
 #if defined(__SSE2__)
@@ -50,6 +51,15 @@ inline void raise(Levels& top, const Levels& by) noexcept {
   _mm_store_si128(reinterpret_cast<__m128i*>(top.lane.data()),
                   _mm_max_epi16(loaded(top), loaded(by)));
 }
+// The highest of every lane; `items` have `levels` and are at least one.
+template <class Item>
+Levels highest_of(const Item* items, std::size_t count) noexcept {
+  __m128i highest = loaded(items->levels);
+  for (std::size_t i = 1; i < count; ++i) highest = _mm_max_epi16(highest, loaded(items[i].levels));
+  Levels levels;
+  _mm_store_si128(reinterpret_cast<__m128i*>(levels.lane.data()), highest);
+  return levels;
+}
 
 #else
 
@@ -65,6 +75,12 @@ inline bool reaches(const Levels& part, const Levels& top) noexcept {
 }
 inline void raise(Levels& top, const Levels& by) noexcept {
   for (std::size_t i = 0; i < kLanes; ++i) top.lane[i] = std::max(top.lane[i], by.lane[i]);
+}
+template <class Item>
+Levels highest_of(const Item* items, std::size_t count) noexcept {
+  Levels highest = items->levels;
+  for (std::size_t i = 1; i < count; ++i) raise(highest, items[i].levels);
+  return highest;
 }
 
 #endif

@@ -16,7 +16,7 @@ std::size_t OrderTree::bytes() const noexcept {
          places_.capacity() * sizeof(places_[0]);
 }
 
-std::uint32_t OrderTree::new_node(std::uint32_t height, std::uint32_t band) {
+std::uint32_t OrderTree::new_node(std::uint8_t height, std::uint32_t band) {
   std::uint32_t node;
   if (!unused_nodes_.empty()) {
     node = unused_nodes_.back();
@@ -27,7 +27,7 @@ std::uint32_t OrderTree::new_node(std::uint32_t height, std::uint32_t band) {
     heads_.emplace_back();
     lows_.resize(lows_.size() + keys_.parts());
   }
-  heads_[node] = {0, kNowhere, 0, height, band};
+  heads_[node] = {0, kNowhere, 0, band, height, false};
   return node;
 }
 
@@ -56,19 +56,16 @@ std::uint32_t OrderTree::leaf_for(AgentIndex agent, std::uint64_t code,
   std::uint32_t node = roots_[band];
   while (heads_[node].height > 0) {
     const Entry* entries = nodes_[node].entries.data();
-    // The last one that does not begin behind the agent. The first one takes what is before it.
-    const Entry *low = entries + 1, *high = entries + heads_[node].count;
-    while (low < high) {
-      const Entry* middle = low + (high - low) / 2;
-      const bool after =
-          middle->code > code || (middle->code == code && starts_after(*middle, agent));
-      if (after) {
-        high = middle;
-      } else {
-        low = middle + 1;
-      }
+    // The last one that does not begin behind the agent; the first one takes what is before it.
+    // Without branches: where the agent goes is hard to foretell.
+    const Entry* at = entries;
+    for (std::uint32_t count = heads_[node].count; count > 1;) {
+      const std::uint32_t half = count / 2;
+      at += half & (0U - static_cast<std::uint32_t>(at[half].code <= code));
+      count -= half;
     }
-    node = (low - 1)->ref;
+    while (at > entries && at->code == code && starts_after(*at, agent)) --at;
+    node = at->ref;
   }
   return node;
 }
@@ -89,26 +86,28 @@ void OrderTree::lift(std::uint32_t node, const Levels& by) noexcept {
   }
 }
 
-// Something below `node` went away or has less.
-void OrderTree::refresh(std::uint32_t node) noexcept {
-  while (heads_[node].parent != kNowhere) {
-    const Entry* entries = nodes_[node].entries.data();
-    Levels highest = entries[0].levels;
-    for (std::uint32_t i = 1; i < heads_[node].count; ++i) raise(highest, entries[i].levels);
-    Levels& top = nodes_[heads_[node].parent].entries[heads_[node].lane].levels;
-    if (highest == top) return;
-    top = highest;
-    node = heads_[node].parent;
-  }
+// Something with these levels went away from `node`. What is above finds out when it is looked at.
+void OrderTree::loosen(std::uint32_t node, const Levels& gone) noexcept {
+  Head& head = heads_[node];
+  if (head.parent == kNowhere || head.is_loose) return;
+  head.is_loose = reaches(gone, nodes_[head.parent].entries[head.lane].levels);
 }
 
-void OrderTree::insert(AgentIndex agent, std::uint32_t band) {
+void OrderTree::tighten(std::uint32_t node) noexcept {
+  Head& head = heads_[node];
+  head.is_loose = false;
+  if (head.parent == kNowhere) return;
+  Levels& top = nodes_[head.parent].entries[head.lane].levels;
+  const Levels before = top;
+  top = highest_of(nodes_[node].entries.data(), head.count);
+  if (!(top == before)) loosen(head.parent, before);
+}
+
+void OrderTree::insert(AgentIndex agent, const AgentKey::Reading& reading) {
+  const std::uint32_t band = reading.band;
   if (band >= roots_.size()) roots_.resize(band + 1, kNowhere);
   if (roots_[band] == kNowhere) roots_[band] = new_node(0, band);
-  Entry entry;
-  entry.levels = keys_.levels(agent);
-  entry.code = keys_.code(agent);
-  entry.ref = agent;
+  const Entry entry{reading.levels, reading.code, agent, 0};
   std::uint32_t leaf = leaf_for(agent, entry.code, band);
   if (heads_[leaf].count == kFanout) {
     split(leaf);
@@ -129,12 +128,8 @@ void OrderTree::take_out(std::uint32_t node, std::uint32_t lane) {
   }
   if (head.parent == kNowhere) return;
   if (head.count == 0) return remove_child(head.parent, head.lane);
+  loosen(node, gone);
   if (head.count <= kMergeAt) thin_out(node);
-  // If it was joined with a neighbour, what is above is up to date already.
-  if (head.count > 0 && head.parent != kNowhere &&
-      reaches(gone, nodes_[head.parent].entries[head.lane].levels)) {
-    refresh(node);
-  }
 }
 
 void OrderTree::erase(AgentIndex agent) {
@@ -143,29 +138,27 @@ void OrderTree::erase(AgentIndex agent) {
   take_out(at / kFanout, at % kFanout);
 }
 
-void OrderTree::update(AgentIndex agent, std::uint32_t band) {
+void OrderTree::update(AgentIndex agent, const AgentKey::Reading& reading) {
   const std::uint32_t leaf = places_[agent] / kFanout;
   Entry& entry = nodes_[leaf].entries[places_[agent] % kFanout];
   const Head& head = heads_[leaf];
-  const std::uint64_t code = keys_.code(agent);
-  bool stays = band == head.band;
-  if (stays && head.parent != kNowhere) {
+  bool stays = reading.band == head.band;
+  if (stays && head.parent != kNowhere && !(reading.code == entry.code && keys_.code_is_exact())) {
     const Entry* bounds = nodes_[head.parent].entries.data();
-    stays = bounds[head.lane].code < code && head.lane + 1 < heads_[head.parent].count &&
-            bounds[head.lane + 1].code > code;
+    stays = bounds[head.lane].code < reading.code && head.lane + 1 < heads_[head.parent].count &&
+            bounds[head.lane + 1].code > reading.code;
   }
-  if (!stays && !(band == head.band && code == entry.code && keys_.code_is_exact())) {
+  if (!stays) {
     erase(agent);
-    insert(agent, band);
+    insert(agent, reading);
     return;
   }
   const Levels had = entry.levels;
-  entry.levels = keys_.levels(agent);
-  entry.code = code;
+  entry.levels = reading.levels;
+  entry.code = reading.code;
   if (head.parent == kNowhere || entry.levels == had) return;
-  const Levels top = nodes_[head.parent].entries[head.lane].levels;
+  loosen(leaf, had);
   lift(leaf, entry.levels);
-  if (reaches(had, top)) refresh(leaf);
 }
 
 }  // namespace bai::sched

@@ -25,19 +25,22 @@ class OrderTree {
   void close_gap(AgentIndex at);  // which is not in the tree
 
   bool holds(AgentIndex agent) const noexcept { return places_[agent] != kNowhere; }
-  void insert(AgentIndex agent, std::uint32_t band);
+  void insert(AgentIndex agent, const AgentKey::Reading& reading);
   void erase(AgentIndex agent);
-  void update(AgentIndex agent, std::uint32_t band);  // one that is held
+  void update(AgentIndex agent, const AgentKey::Reading& reading);  // one that is held
+  // Soon one of the others will be called for it.
+  void prefetch(AgentIndex agent) const noexcept {
+    if (holds(agent)) {
+      __builtin_prefetch(nodes_[places_[agent] / kFanout].entries.data() +
+                         places_[agent] % kFanout);
+      __builtin_prefetch(&heads_[places_[agent] / kFanout]);
+    }
+  }
 
   std::uint32_t bands() const noexcept { return static_cast<std::uint32_t>(roots_.size()); }
-  // The first agent of the band with the levels that `accept` takes. `accept` may refuse.
+  // The first agent of the band that has the levels and that `accept` takes.
   template <class Accept>
-  std::optional<AgentIndex> first(std::uint32_t band, const Levels& needs, Accept&& accept) const;
-  // Calls `each` for every agent of the band with the levels, in order from leaf to leaf but not
-  // within a leaf; ends early when it returns false.
-  template <class Each>
-  bool for_each_leaf(std::uint32_t band, const Levels& needs, Each&& each) const;
-
+  std::optional<AgentIndex> first(std::uint32_t band, const Levels& needs, Accept&& accept);
   std::size_t bytes() const noexcept;
   // Whether everything that the tree promises is so; for tests.
   bool is_sound() const;
@@ -49,7 +52,7 @@ class OrderTree {
   static constexpr std::size_t kDepthMax = 12;
 
   struct Entry {
-    Levels levels;           // an agent's; of a node below: the highest of its entries
+    Levels levels;           // an agent's; of a node below: nobody there has more
     std::uint64_t code = 0;  // of a node below: nobody there stands before (code, lows_, tie)
     std::uint32_t ref = 0;   // AgentIndex, or the node below
     AgentIndex tie = 0;
@@ -61,15 +64,18 @@ class OrderTree {
     std::uint32_t count = 0;
     std::uint32_t parent = kNowhere;
     std::uint32_t lane = 0;  // in the parent
-    std::uint32_t height = 0, band = 0;
+    std::uint32_t band = 0;
+    std::uint8_t height = 0;
+    bool is_loose = false;  // its entries may have less than the parent's entry says
   };
 
-  std::uint32_t new_node(std::uint32_t height, std::uint32_t band);
+  std::uint32_t new_node(std::uint8_t height, std::uint32_t band);
   std::uint32_t leaf_for(AgentIndex agent, std::uint64_t code, std::uint32_t band) const noexcept;
   bool starts_after(const Entry& bound, AgentIndex agent) const noexcept;
   void append(std::uint32_t node, const Entry& entry);
   void lift(std::uint32_t node, const Levels& by) noexcept;
-  void refresh(std::uint32_t node) noexcept;
+  void loosen(std::uint32_t node, const Levels& gone) noexcept;
+  void tighten(std::uint32_t node) noexcept;
   void take_out(std::uint32_t node, std::uint32_t lane);
   void remove_child(std::uint32_t node, std::uint32_t lane);
   void thin_out(std::uint32_t node);
@@ -82,7 +88,8 @@ class OrderTree {
   template <class Accept>
   std::optional<AgentIndex> best_of(const Node& node, std::uint32_t count, const Levels& needs,
                                     Accept&& accept) const;
-  // Leaves that may hold agents with the levels, in order.
+  // Leaves that may hold agents with the levels, in order. Fits what nodes promise to what they
+  // hold when it has found nothing there: what goes away need not be followed up at once.
   class Walk;
 
   const AgentKey& keys_;
@@ -96,43 +103,46 @@ class OrderTree {
 
 class OrderTree::Walk {
  public:
-  Walk(const OrderTree& tree, std::uint32_t root, const Levels& needs)
-      : tree_(tree), needs_(needs) {
+  Walk(OrderTree& tree, std::uint32_t root, const Levels& needs) : tree_(tree), needs_(needs) {
     nodes_[0] = root;
     lanes_[0] = 0;
   }
-  // The next leaf; kNowhere at the end.
+  // The next leaf; kNowhere at the end. The last one had nothing.
   std::uint32_t next() noexcept {
-    if (tree_.heads_[nodes_[0]].height == 0)
+    if (leaf_ != kNowhere && tree_.heads_[leaf_].is_loose) tree_.tighten(leaf_);
+    if (tree_.heads_[nodes_[0]].height == 0) {
       return std::exchange(lanes_[0], 1) == 0 ? nodes_[0] : kNowhere;
+    }
     for (;;) {
       const std::uint32_t node = nodes_[depth_], count = tree_.heads_[node].count;
       const Entry* entries = tree_.nodes_[node].entries.data();
       std::uint32_t lane = lanes_[depth_];
       while (lane < count && !covers(entries[lane].levels, needs_)) ++lane;
       if (lane == count) {
+        if (tree_.heads_[node].is_loose) tree_.tighten(node);
         if (depth_ == 0) return kNowhere;
         --depth_;
         continue;
       }
       lanes_[depth_] = lane + 1;
       const std::uint32_t below = entries[lane].ref;
-      if (tree_.heads_[node].height == 1) return below;
+      if (tree_.heads_[node].height == 1) return leaf_ = below;
       nodes_[++depth_] = below;
       lanes_[depth_] = 0;
     }
   }
 
  private:
-  const OrderTree& tree_;
+  OrderTree& tree_;
   const Levels needs_;
   std::array<std::uint32_t, kDepthMax> nodes_, lanes_;
   std::size_t depth_ = 0;
+  std::uint32_t leaf_ = kNowhere;
 };
 
 template <class Accept>
 std::optional<AgentIndex> OrderTree::first(std::uint32_t band, const Levels& needs,
-                                           Accept&& accept) const {
+                                           Accept&& accept) {
   const std::uint32_t root = roots_[band];
   if (root == kNowhere) return std::nullopt;
   Walk walk(*this, root, needs);
@@ -142,36 +152,31 @@ std::optional<AgentIndex> OrderTree::first(std::uint32_t band, const Levels& nee
   return std::nullopt;
 }
 
-template <class Each>
-bool OrderTree::for_each_leaf(std::uint32_t band, const Levels& needs, Each&& each) const {
-  const std::uint32_t root = roots_[band];
-  if (root == kNowhere) return true;
-  Walk walk(*this, root, needs);
-  for (std::uint32_t leaf = walk.next(); leaf != kNowhere; leaf = walk.next()) {
-    const Node& node = nodes_[leaf];
-    for (std::uint32_t i = 0; i < heads_[leaf].count; ++i) {
-      if (covers(node.entries[i].levels, needs) && !each(node.entries[i].ref)) return false;
-    }
-  }
-  return true;
-}
-
 template <class Accept>
 std::optional<AgentIndex> OrderTree::best_of(const Node& node, std::uint32_t count,
                                              const Levels& needs, Accept&& accept) const {
+  constexpr std::uint64_t kLast = ~std::uint64_t{0};
+  const Entry* entries = node.entries.data();
   std::uint32_t open = 0;
+  std::uint64_t least = kLast;
   for (std::uint32_t i = 0; i < count; ++i) {
-    open |= static_cast<std::uint32_t>(covers(node.entries[i].levels, needs)) << i;
+    const auto has = static_cast<std::uint32_t>(covers(entries[i].levels, needs));
+    open |= has << i;
+    least = std::min(least, entries[i].code | (std::uint64_t{has} - 1));
   }
   while (open != 0) {
-    auto best = static_cast<std::uint32_t>(std::countr_zero(open));
-    for (std::uint32_t rest = open & (open - 1); rest != 0; rest &= rest - 1) {
+    std::uint32_t best = kFanout;
+    for (std::uint32_t rest = open; rest != 0; rest &= rest - 1) {
       const auto i = static_cast<std::uint32_t>(std::countr_zero(rest));
-      const Entry &a = node.entries[i], &b = node.entries[best];
-      if (a.code < b.code || (a.code == b.code && keys_.before(a.ref, b.ref))) best = i;
+      if (entries[i].code != least) continue;
+      if (best == kFanout || keys_.before(entries[i].ref, entries[best].ref)) best = i;
     }
-    if (accept(node.entries[best].ref)) return node.entries[best].ref;
+    if (accept(entries[best].ref)) return entries[best].ref;
     open &= ~(std::uint32_t{1} << best);
+    least = kLast;
+    for (std::uint32_t rest = open; rest != 0; rest &= rest - 1) {
+      least = std::min(least, entries[std::countr_zero(rest)].code);
+    }
   }
   return std::nullopt;
 }

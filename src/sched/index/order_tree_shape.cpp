@@ -21,11 +21,12 @@ void OrderTree::copy_low(std::uint32_t from, std::uint32_t to) noexcept {
 
 // Moves the later half of a full node to a new one behind it.
 void OrderTree::split(std::uint32_t node) {
-  const std::uint32_t height = heads_[node].height, band = heads_[node].band;
+  const std::uint8_t height = heads_[node].height;
+  const std::uint32_t band = heads_[node].band;
   if (heads_[node].parent == kNowhere) {
-    const std::uint32_t root = new_node(height + 1, band);
+    const std::uint32_t root = new_node(static_cast<std::uint8_t>(height + 1), band);
     Entry entry;
-    entry.levels = nodes_[node].entries[0].levels;
+    entry.levels = highest_of(nodes_[node].entries.data(), heads_[node].count);
     entry.ref = node;  // begins before everything: its bound is never looked at
     append(root, entry);
     roots_[band] = root;
@@ -55,18 +56,18 @@ void OrderTree::split(std::uint32_t node) {
 
   const std::uint32_t parent = heads_[node].parent, lane = heads_[node].lane + 1;
   Entry* above = nodes_[parent].entries.data();
-  bound.levels = entries[kFanout / 2].levels;
+  bound.levels = highest_of(entries + kFanout / 2, kFanout / 2);
   std::copy_backward(above + lane, above + heads_[parent].count, above + heads_[parent].count + 1);
   above[lane] = bound;
   ++heads_[parent].count;
   for (std::uint32_t i = lane; i < heads_[parent].count; ++i) place(parent, i);
-  refresh(node);
-  refresh(right);
+  tighten(node);
 }
 
 void OrderTree::remove_child(std::uint32_t node, std::uint32_t lane) {
   Head& head = heads_[node];
   Entry* entries = nodes_[node].entries.data();
+  const Levels gone = entries[lane].levels;
   unused_nodes_.push_back(entries[lane].ref);
   heads_[entries[lane].ref].count = 0;
   std::copy(entries + lane + 1, entries + head.count, entries + lane);
@@ -86,7 +87,7 @@ void OrderTree::remove_child(std::uint32_t node, std::uint32_t lane) {
     unused_nodes_.push_back(node);
     return;
   }
-  refresh(node);
+  loosen(node, gone);
   if (head.count <= kMergeAt) thin_out(node);
 }
 
@@ -113,7 +114,7 @@ void OrderTree::thin_out(std::uint32_t node) {
     copy_low(right, first.ref);
   }
   for (std::uint32_t i = 0; i < moved; ++i) append(left, nodes_[right].entries[i]);
-  refresh(left);
+  tighten(left);
   remove_child(parent, lane + 1);
 }
 
@@ -171,7 +172,9 @@ bool OrderTree::is_sound(std::uint32_t node, const Entry* low, const Entry* high
       if (low != nullptr && after(*low)) return false;
       if (high != nullptr && !after(*high)) return false;
       if (places_[entry.ref] != node * kFanout + i) return false;
-      if (!(entry.levels == keys_.levels(entry.ref)) || entry.code != keys_.code(entry.ref)) {
+      AgentKey::Reading reading;
+      if (!keys_.read(entry.ref, reading) || !(entry.levels == reading.levels) ||
+          entry.code != reading.code || head.band != reading.band) {
         return false;
       }
       continue;
@@ -181,11 +184,9 @@ bool OrderTree::is_sound(std::uint32_t node, const Entry* low, const Entry* high
         below.band != head.band || below.count == 0) {
       return false;
     }
-    Levels highest = nodes_[entry.ref].entries[0].levels;
-    for (std::uint32_t j = 1; j < below.count; ++j) {
-      raise(highest, nodes_[entry.ref].entries[j].levels);
-    }
-    if (!(highest == entry.levels)) return false;
+    const Levels highest = highest_of(nodes_[entry.ref].entries.data(), below.count);
+    if (!covers(entry.levels, highest)) return false;
+    if (!below.is_loose && !(highest == entry.levels)) return false;
     if (!is_sound(entry.ref, i == 0 ? low : entries + i,
                   i + 1 < head.count ? entries + i + 1 : high)) {
       return false;

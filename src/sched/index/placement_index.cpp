@@ -11,22 +11,6 @@ constexpr AgentIndex kGone = 0xffff'ffff;
 // Candidates that may have enough by their levels but do not; past this many a scan is faster.
 std::size_t misses_max(std::size_t agents) { return 64 + agents / 16; }
 
-std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
-  hash = (hash ^ value) * 0x9e37'79b9'7f4a'7c15U;
-  return hash ^ (hash >> 29U);
-}
-
-std::uint64_t hash_of(const Requirement& requirement, std::span<const KeyPart> key) {
-  std::uint64_t hash = requirement.architecture;
-  for (const SlotRequest& r : requirement.slots) {
-    hash = mixed(hash, std::uint64_t{r.slot} * 2 + (r.units != 0 ? 1 : 0));
-  }
-  for (const KeyPart& part : key) {
-    hash = mixed(hash, std::uint64_t{part.slot} * 4 + static_cast<std::uint64_t>(part.what));
-  }
-  return hash;
-}
-
 bool same_slots(std::span<const std::pair<SlotIndex, bool>> known,
                 std::span<const SlotRequest> slots) {
   return std::ranges::equal(known, slots, [](const auto& k, const SlotRequest& r) {
@@ -64,7 +48,9 @@ std::optional<OrderShape> shape_of(std::uint32_t architecture,
 
 void PlacementIndex::reset() {
   for (Kind& kind : kinds_) {
-    if (kind.order) kind.order->is_stale = true;
+    if (!kind.order) continue;
+    kind.order->is_stale = true;
+    kind.order->keys.detach();
   }
   log_begin_ += log_.size();
   log_.clear();
@@ -105,7 +91,9 @@ void PlacementIndex::inserted(AgentIndex at) {
     if (agent >= at && agent != kGone) ++agent;
   }
   for (Kind& kind : kinds_) {
-    if (kind.order && !kind.order->is_stale) kind.order->tree.make_room(at);
+    if (!kind.order || kind.order->is_stale) continue;
+    kind.order->keys.detach();
+    kind.order->tree.make_room(at);
   }
   changed(at);
 }
@@ -121,6 +109,7 @@ void PlacementIndex::erased(AgentIndex at) {
   }
   for (Kind& kind : kinds_) {
     if (!kind.order || kind.order->is_stale) continue;
+    kind.order->keys.detach();
     OrderTree& tree = kind.order->tree;
     if (tree.holds(at)) tree.erase(at);
     tree.close_gap(at);
@@ -129,9 +118,8 @@ void PlacementIndex::erased(AgentIndex at) {
 
 PlacementIndex::Kind& PlacementIndex::kind_of(const Requirement& requirement,
                                               std::span<const KeyPart> key) {
-  const std::uint64_t hash = hash_of(requirement, key);
   const auto is = [&](const Kind& kind) {
-    return kind.hash == hash && kind.architecture == requirement.architecture &&
+    return kind.architecture == requirement.architecture &&
            same_slots(kind.slots, requirement.slots) && same_key(kind.key, key);
   };
   if (last_kind_ < kinds_.size() && is(kinds_[last_kind_])) return kinds_[last_kind_];
@@ -143,7 +131,6 @@ PlacementIndex::Kind& PlacementIndex::kind_of(const Requirement& requirement,
       it = std::ranges::min_element(kinds_, {}, &Kind::used);
       *it = Kind{};
     }
-    it->hash = hash;
     it->architecture = requirement.architecture;
     for (const SlotRequest& r : requirement.slots) it->slots.emplace_back(r.slot, r.units != 0);
     it->key.assign(key.begin(), key.end());
@@ -178,9 +165,32 @@ void PlacementIndex::build(Order& order, const AgentTable& agents) {
   order.keys.measure();
   order.tree.clear(agents.size());
   for (AgentIndex agent = 0; agent < agents.size(); ++agent) {
-    if (order.keys.has_some(agent)) order.tree.insert(agent, order.keys.band(agent));
+    AgentKey::Reading reading;
+    if (order.keys.read(agent, reading)) order.tree.insert(agent, reading);
   }
   order.is_stale = false;
+}
+
+void PlacementIndex::follow(Order& order, std::span<const AgentIndex> changed) {
+  constexpr std::size_t kAhead = 4;
+  const auto prefetch = [&](std::size_t i) {
+    if (i < changed.size() && changed[i] != kGone) order.tree.prefetch(changed[i]);
+  };
+  for (std::size_t i = 0; i < kAhead; ++i) prefetch(i);
+  for (std::size_t i = 0; i < changed.size(); ++i) {
+    prefetch(i + kAhead);
+    const AgentIndex agent = changed[i];
+    if (agent == kGone || (i + 1 < changed.size() && changed[i + 1] == agent)) continue;
+    AgentKey::Reading reading;
+    const bool held = order.tree.holds(agent);
+    if (!order.keys.read(agent, reading)) {
+      if (held) order.tree.erase(agent);
+    } else if (held) {
+      order.tree.update(agent, reading);
+    } else {
+      order.tree.insert(agent, reading);
+    }
+  }
 }
 
 void PlacementIndex::catch_up(Order& order, const AgentTable& agents) {
@@ -189,18 +199,7 @@ void PlacementIndex::catch_up(Order& order, const AgentTable& agents) {
   if (order.is_stale || order.keys.is_outgrown() || end - order.seen > agents.size()) {
     build(order, agents);
   } else {
-    for (std::size_t i = order.seen - log_begin_; i < log_.size(); ++i) {
-      const AgentIndex agent = log_[i];
-      if (agent == kGone || (i + 1 < log_.size() && log_[i + 1] == agent)) continue;
-      const bool held = order.tree.holds(agent);
-      if (!order.keys.has_some(agent)) {
-        if (held) order.tree.erase(agent);
-      } else if (held) {
-        order.tree.update(agent, order.keys.band(agent));
-      } else {
-        order.tree.insert(agent, order.keys.band(agent));
-      }
-    }
+    follow(order, std::span(log_).subspan(order.seen - log_begin_));
   }
   order.seen = end;
 }
@@ -219,9 +218,11 @@ std::optional<AgentIndex> PlacementIndex::best(const AgentTable& agents,
   catch_up(*order, agents);
   std::size_t misses_left = misses_max(agents.size());
   const auto accept = [&](AgentIndex agent) {
-    std::uint8_t match = 0;
-    agents.match(agent, 1, requirement, container_limit, &match);
-    return (match != 0 && test(agent)) || misses_left-- == 0;
+    // Architecture and `takes_sessions` are what the order is made of.
+    const bool fits = agents.containers(agent) <= container_limit - requirement.containers &&
+                      agents.labels_match(agent, requirement.labels) &&
+                      agents.fits(agent, requirement);
+    return (fits && test(agent)) || misses_left-- == 0;
   };
   const Levels needs = order->keys.needs(requirement, container_limit);
   for (std::uint32_t band = 0; band < order->tree.bands(); ++band) {

@@ -54,7 +54,6 @@ class PlacementIndex {
     bool is_stale = true;    // to be built anew
   };
   struct Kind {  // of lookup
-    std::uint64_t hash = 0;
     std::uint32_t architecture = 0;
     std::vector<std::pair<SlotIndex, bool>> slots;  // and whether more than 0 is asked for
     std::vector<KeyPart> key;
@@ -66,6 +65,7 @@ class PlacementIndex {
   Kind& kind_of(const Requirement& requirement, std::span<const KeyPart> key);
   Order* order_of(Kind& kind);
   void catch_up(Order& order, const AgentTable& agents);
+  static void follow(Order& order, std::span<const AgentIndex> changed);
   void build(Order& order, const AgentTable& agents);
   void trim_log();
   bool renumber();
