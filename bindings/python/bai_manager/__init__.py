@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from ._core import (Agent, Candidates, Demand, Image, Kernel, PendingSession, Project, ResourceGroup, SchedulingHistory,
                     Session, Snapshot, View)
-from .cluster import AgentSpec, Cluster, User, Why
+from .cluster import Cluster, User
 from .errors import (AlreadyExists, BaiError, Cancelled, Conflict, Corruption, DeadlineExceeded, InDoubt, Internal,
                      InvalidArgument, NotFound, PermissionDenied, QuotaExceeded, Unauthenticated, Unavailable,
                      Unschedulable, Unsupported)
 from .policies import BandSorter, Policy, PolicyError, Refusal, Selector, Sequencer, Validator
+from .values import AgentSpec, Why
 
 __version__ = "0.1.0"
 

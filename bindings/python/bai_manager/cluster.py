@@ -4,68 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import math
 import os
 import uuid
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 from . import _core
 from .errors import BaiError, InvalidArgument, NotFound
 from .policies import Policy, PolicyError, Selector, Sequencer, Validator
+from .values import (DEFAULT, DEFAULT_IMAGE, DEFAULT_MEMORY, DEFAULT_SLOTS, KEEP_ENDED, AgentSpec, Behaviour, Moment,
+                     Seconds, SessionLike, Slots, Why, command, make_id, policy_name, statuses)
 
 if TYPE_CHECKING:
     import numpy
 
-__all__ = ["AgentSpec", "Cluster", "User", "Why"]
-
-Seconds = Union[float, int, datetime.timedelta]
-Moment = Union[datetime.datetime, float, int]
-Slots = Mapping[str, Union[int, float, str]]
-SessionLike = Union[str, "_core.Session"]
-Behaviour = Mapping[str, Any]
-
-DEFAULT = "default"
-DEFAULT_IMAGE = "local/python:3"
-DEFAULT_SLOTS: Slots = {"cpu": 8}
-#: What an agent has of memory unless its slots say so: enough not to be what binds.
-DEFAULT_MEMORY = "1t"
-_NAMESPACE = uuid.UUID("b5a0c6d2-5f0e-5d0c-9a54-3c1b6e7a9f10")
-_KEEP_ENDED = 100 * 366 * 86400.0
-
-
-@dataclasses.dataclass(frozen=True)
-class AgentSpec:
-    """A simulated agent."""
-
-    id: str
-    slots: Slots = dataclasses.field(default_factory=lambda: dict(DEFAULT_SLOTS))
-    resource_group: str = DEFAULT
-    architecture: str = "x86_64"
-    accelerator_model: str = ""
-    #: Canonical names that it can run; empty: any.
-    images: Sequence[str] = ()
-    #: Slots beyond the built-in ones: name -> "count" or "bytes".
-    slot_types: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    #: How it behaves; see Cluster.
-    behaviour: Behaviour = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Why:
-    """Why a session waits, or where it is otherwise."""
-
-    session: str
-    status: str
-    #: "capacity", "behind-head", "quota", "policy-error", ...; empty unless it is pending.
-    code: str
-    message: str
-    #: Amounts that the best agent lacks.
-    missing: Mapping[str, Any]
-    #: In its resource group's queue, from 1; 0: beyond those that are told, or not pending.
-    position: int
-
-    def __str__(self) -> str:
-        return self.message
+__all__ = ["Cluster", "User"]
 
 
 class User:
@@ -136,7 +88,7 @@ class Cluster:
         path = "" if storage == "memory" else os.fspath(storage)
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 63:
             raise InvalidArgument(f"seed: must be an integer from 0 to 2^63-1, not {seed!r}")
-        self._engine = _core.Engine(seed, shuffle, path, {"keep_ended": _KEEP_ENDED, **(options or {})})
+        self._engine = _core.Engine(seed, shuffle, path, {"keep_ended": KEEP_ENDED, **(options or {})})
         self._behaviour = dict(behaviour or {})
         self._slots = dict(slots or DEFAULT_SLOTS)
         self._names = 0
@@ -149,7 +101,7 @@ class Cluster:
             self._register(name, own)
         group = self._group_row(DEFAULT, chosen, register=True)
         for number, validator in enumerate(chosen.validators, 1):
-            self._engine.add_policy("validator", _policy_name(validator, f"validator-{number}"), validator)
+            self._engine.add_policy("validator", policy_name(validator, f"validator-{number}"), validator)
         self._engine.check_group(group)
         specs = self._agent_specs(agents)
         self._engine.open()
@@ -181,7 +133,7 @@ class Cluster:
                 if not register:
                     raise InvalidArgument(f"resource group {name}: policies of one's own are given to Cluster() with "
                                           f"policies={{name: ...}} and named here")
-                chosen_name = _policy_name(chosen, kind)
+                chosen_name = policy_name(chosen, kind)
                 self._engine.add_policy(kind, chosen_name, chosen)
                 chosen = chosen_name
             row[column] = chosen
@@ -238,7 +190,7 @@ class Cluster:
         if (name, architecture) in self._images and not row:
             return
         self._engine.load({"images": [{
-            "id": _id("image", name, architecture), "canonical": name, "architecture": architecture,
+            "id": make_id("image", name, architecture), "canonical": name, "architecture": architecture,
             "registry": name.split("/")[0], "is_local": True, "min_slots": {"cpu": 0, "mem": "1m"},
             "labels": {"ai.backend.resource.preferred.shmem": "0"}, **row}]})
         self._images.add((name, architecture))
@@ -257,7 +209,7 @@ class Cluster:
     def project(self, name: str, domain: str = DEFAULT, slots: Slots | None = None) -> str:
         """Makes a project, or changes its limits. Returns its id."""
         self.domain(domain)
-        id = _id("project", domain, name)
+        id = make_id("project", domain, name)
         if f"project/{id}" not in self._known or slots is not None:
             row: Dict[str, Any] = {"id": id, "name": name, "domain_name": domain}
             if slots is not None:
@@ -273,7 +225,7 @@ class Cluster:
         ``limits``: a keypair policy of its own, as {"max_concurrent_sessions": 2, "total_resource_slots": {"cpu": 8}}.
         """
         project_id = self.project(project, domain)
-        id = _id("user", domain, name)
+        id = make_id("user", domain, name)
         suffix = "" if domain == DEFAULT else f".{domain}"
         access_key = "AK" + uuid.UUID(id).hex[:18].upper()
         known = self._users.get((domain, name))
@@ -306,6 +258,8 @@ class Cluster:
 
     def _request(self, user: User, slots: Slots | None, cpu: Any, mem: Any, gpus: Any, duration: Seconds | None,
                  exit_code: int, timeout: Seconds | None, members: Dict[str, Any]) -> Dict[str, Any]:
+        if slots is not None and not isinstance(slots, Mapping):
+            raise InvalidArgument(f"slots: must be a dict of amounts, not {slots!r}")
         wanted: Dict[str, Any] = dict(slots or {})
         for slot, amount in (("cpu", cpu), ("mem", mem), ("cuda.device", gpus)):
             if amount is not None:
@@ -317,7 +271,7 @@ class Cluster:
                                    "domain": user.domain, "project": user.project, "slots": wanted}
         if duration is not None:
             request["session_type"] = "batch"
-            request["startup_command"] = _command(duration, exit_code)
+            request["startup_command"] = command(duration, exit_code)
         if timeout is not None:
             request["batch_timeout"] = timeout
         if (members.get("cluster_size") or 1) != 1:
@@ -352,8 +306,8 @@ class Cluster:
         more
             Other members of the create-session action: tag, environ, resource_opts, bootstrap_script, ...
 
-        The manager may have scheduled it when this returns; time has not moved. Use submit_many to have sessions
-        considered together.
+        The manager may have scheduled it when this returns. Whoever is submitted first is older, by a nanosecond
+        when time is not moved on. Use submit_many to have sessions considered together.
         """
         owner = user or self._default_user
         request = self._request(owner, slots, cpu, mem, gpus, duration, exit_code, timeout, {
@@ -368,7 +322,8 @@ class Cluster:
 
     def submit_many(self, requests: "Iterable[Mapping[str, Any]]", user: User | None = None,
                     return_exceptions: bool = False) -> "List[Any]":
-        """Queues sessions at once, each given by the arguments of submit; one commit, one scheduling pass.
+        """Queues sessions at once, each given by the arguments of submit; one commit, one scheduling pass. They are
+        of the same age, and orders by age take them by their ids, which are random.
 
         Returns their ids. When some are refused the others are queued all the same; the first refusal is raised,
         or with ``return_exceptions`` stands in the place of its id.
@@ -392,7 +347,8 @@ class Cluster:
 
     def terminate(self, session: SessionLike, *, forced: bool = False, recursive: bool = False,
                   reason: str = "user-requested", user: User | None = None) -> "List[Tuple[str, str]]":
-        """Ends a session; (id, "cancelled" or "terminated") of each that this ended."""
+        """Ends a session. Those that are over with that: (id, "cancelled") when it was pending, (id, "terminated") when
+        ``forced``. Others are TERMINATING until their agent has answered."""
         return self._engine.destroy_session(user.access_key if user else "", self._session_id(session), forced,
                                             recursive, reason)
 
@@ -424,7 +380,7 @@ class Cluster:
 
     def sessions(self, status: "str | Iterable[str] | None" = None, **where: Any) -> "List[_core.Session]":
         """Sessions in these statuses (all without), whose attributes equal ``where``."""
-        rows = self._engine.snapshot().sessions(_statuses(status))
+        rows = self._engine.snapshot().sessions(statuses(status))
         for name in where:
             if name not in _core.Session.fields:
                 raise InvalidArgument(f"sessions: there is no {name!r}; there are: {', '.join(_core.Session.fields)}")
@@ -432,7 +388,7 @@ class Cluster:
 
     def sessions_array(self, fields: Sequence[str] = (), status: "str | Iterable[str] | None" = None) -> "numpy.ndarray":
         """Sessions as a NumPy structured array; see ``array``."""
-        return self._engine.snapshot().array("session", list(fields), _statuses(status))
+        return self._engine.snapshot().array("session", list(fields), statuses(status))
 
     def array(self, entity: str, fields: Sequence[str] = ()) -> "numpy.ndarray":
         """All rows of an entity as a NumPy structured array with these fields, or all that fit.
@@ -451,7 +407,8 @@ class Cluster:
         if reason is None or row.status != "PENDING":
             message = f"{row.status}: {row.status_info}" if row.status_info else row.status
             return Why(row.id, row.status, "", message, {}, 0)
-        return Why(row.id, row.status, reason["code"], reason["message"], reason["missing"], reason["position"])
+        return Why(row.id, row.status, reason["code"], reason["message"], **{
+            name: reason[name] for name in ("missing", "position", "rejected", "expected_start", "expected_basis")})
 
     def history(self, session: SessionLike) -> "List[_core.SchedulingHistory]":
         """What the scheduler has recorded about a session."""
@@ -580,27 +537,3 @@ class Cluster:
             return "<Cluster, closed>"
         return (f"<Cluster {snapshot.count('agent')} agents, {snapshot.count('session')} sessions, "
                 f"{self.elapsed:g} s>")
-
-
-def _id(*parts: str) -> str:
-    return str(uuid.uuid5(_NAMESPACE, "/".join(parts)))
-
-
-def _policy_name(policy: Any, fallback: str) -> str:
-    name = getattr(policy, "name", None) or type(policy).__name__
-    return name if isinstance(name, str) else fallback
-
-
-def _statuses(status: "str | Iterable[str] | None") -> "List[str] | None":
-    if status is None:
-        return None
-    return [status] if isinstance(status, str) else list(status)
-
-
-def _command(duration: Seconds, exit_code: int) -> str:
-    length = duration.total_seconds() if isinstance(duration, datetime.timedelta) else duration
-    if isinstance(length, bool) or not isinstance(length, (int, float)) or not math.isfinite(length) or length < 0:
-        raise InvalidArgument(f"duration: must be seconds from 0, not {duration!r}")
-    if isinstance(exit_code, bool) or not isinstance(exit_code, int):
-        raise InvalidArgument(f"exit_code: must be an integer, not {exit_code!r}")
-    return f"sleep {float(length)!r}" + (f"; exit {exit_code}" if exit_code else "")

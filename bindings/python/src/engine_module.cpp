@@ -24,20 +24,35 @@ std::unique_ptr<Engine> make_engine(std::uint64_t seed, bool shuffle, const std:
 
 // ---- actions
 
+// Virtual time between two calls: sessions are as old as their calls are apart, so first come is
+// first served. Too short to be seen elsewhere.
+constexpr Duration kBetweenSubmissions = nanoseconds(1);
+
 py::list create_sessions(Engine& engine, const std::string& access_key, const py::list& requests) {
-  std::vector<CreateSession> actions;
   const SnapshotPtr snapshot = engine.snapshot();
+  const Caller caller = engine.caller(access_key);
+  std::vector<CreateSession> actions;
+  std::vector<std::optional<Error>> refused;
   for (const py::handle request : requests) {
-    actions.push_back(read_session(py::reinterpret_borrow<py::dict>(request),
-                                   snapshot->slot_types(), engine.start()));
+    try {
+      actions.push_back(read_session(py::reinterpret_borrow<py::dict>(request),
+                                     snapshot->slot_types(), engine.start()));
+      refused.emplace_back();
+    } catch (const Failure& failure) {
+      refused.emplace_back(failure.error());
+    }
   }
-  auto answers = engine.ask(engine.caller(access_key), std::move(actions));
+  engine.advance_until({}, kBetweenSubmissions);
+  const auto answers = engine.ask(caller, std::move(actions));
   py::list out;
-  for (auto& answer : answers) {
-    if (answer) {
-      out.append(to_string(answer->id));
+  auto answer = answers.begin();
+  for (const auto& error : refused) {
+    if (error) {
+      out.append(make_exception(*error));
+    } else if (const auto& given = *answer++) {
+      out.append(to_string(given->id));
     } else {
-      out.append(make_exception(answer.error()));
+      out.append(make_exception(given.error()));
     }
   }
   return out;
@@ -272,8 +287,11 @@ void define_agents(EngineClass& type) {
 
 void define_time(EngineClass& type) {
   type.def_property_readonly("now", [](const Engine& engine) { return time_to(engine.now()); })
-      .def_property_readonly(
-          "elapsed", [](const Engine& engine) { return (engine.now() - engine.start()).seconds(); })
+      .def_property_readonly("elapsed",
+                             [](const Engine& engine) {
+                               const Duration passed = engine.now() - engine.start();
+                               return static_cast<double>(passed.ns / 1000) / 1e6;
+                             })
       .def(
           "advance",
           [](Engine& engine, py::handle by) {

@@ -34,6 +34,7 @@ struct Instance {
       return body();
     } catch (py::error_already_set& error) {
       if (!error.matches(PyExc_Exception)) host->keep(error);
+      if (error.trace()) PyException_SetTraceback(error.value().ptr(), error.trace().ptr());
       const std::string text = type_name(error.value()) + ": " + message_of(error.value());
       throw std::runtime_error(host->note(name, method_name, text, error.value()));
     } catch (const py::cast_error& error) {

@@ -293,6 +293,11 @@ py::object reason_to(const PendingReason* reason, const SlotTypes& types) {
   out["message"] = reason->message;
   out["missing"] = slots_to(types, reason->missing);
   out["position"] = reason->position;
+  py::dict rejected;
+  for (const auto& [what, agents] : reason->rejected) rejected[py::str(what)] = agents;
+  out["rejected"] = rejected;
+  out["expected_start"] = time_to(reason->expected_start);
+  out["expected_basis"] = reason->expected_basis;
   return out;
 }
 

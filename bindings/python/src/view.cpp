@@ -168,6 +168,21 @@ void define_agents_of_view(py::class_<ViewHandle>& type) {
       },
       py::arg("agent"));
   type.def(
+      "label",
+      [](const ViewHandle& self, std::int64_t agent, const std::string& name) {
+        const SchedView& view = need(self.pass);
+        return std::string(view.label(agent_of(view, agent), name));
+      },
+      py::arg("agent"), py::arg("name"));
+  type.def(
+      "devices",
+      [](const ViewHandle& self, std::int64_t agent, const std::string& slot) {
+        const SchedView& view = need(self.pass);
+        const auto free = view.devices(agent_of(view, agent), slot_of(view, slot));
+        return std::vector<std::int64_t>(free.begin(), free.end());
+      },
+      py::arg("agent"), py::arg("slot"));
+  type.def(
       "takes_sessions",
       [](const ViewHandle& self, std::int64_t agent) {
         const SchedView& view = need(self.pass);
@@ -183,17 +198,22 @@ void define_agents_of_view(py::class_<ViewHandle>& type) {
       py::arg("agent"));
 }
 
+QueueOrder queue_order(const std::string& name) {
+  if (name == "oldest") return QueueOrder::OldestFirst;
+  if (name == "newest") return QueueOrder::NewestFirst;
+  if (name == "shortest") return QueueOrder::ShortestFirst;
+  invalid("order: must be oldest, newest or shortest, not \"" + name + "\"");
+}
+
 void define_queue_of_view(py::class_<ViewHandle>& type) {
   type.def_property_readonly(
       "pending_count", [](const ViewHandle& self) { return need(self.pass).pending_count(); });
   type.def(
       "queue",
-      [](const ViewHandle& self, bool newest_first) {
-        const SchedView& view = need(self.pass);
-        return QueueHandle{self.pass, view.queue(newest_first ? QueueOrder::NewestFirst
-                                                              : QueueOrder::OldestFirst)};
+      [](const ViewHandle& self, const std::string& order) {
+        return QueueHandle{self.pass, need(self.pass).queue(queue_order(order))};
       },
-      py::arg("newest_first") = false);
+      py::arg("order") = "oldest");
   type.def("bands", [](const ViewHandle& self) { return need(self.pass).bands(); });
   type.def("band", &band, py::arg("priority"));
   type.def("holding", &holding, py::arg("scope"), py::arg("session"));
@@ -243,6 +263,10 @@ void define_pending(py::module_& m) {
   add(type, "priority", [](View, Session s) { return s.priority; });
   add(type, "session_type", [](View, Session s) { return std::string(to_string(s.type)); });
   add(type, "created_at", [](View, Session s) { return time_to(s.created_at); });
+  add(type, "estimate", [](View, Session s) -> py::object {
+    if (s.estimate == kUnknownEstimate) return py::none();
+    return py::float_(s.estimate.seconds());
+  });
   add(type, "user", [](View v, Session s) { return to_string(v.owner(s).user); });
   add(type, "project", [](View v, Session s) { return to_string(v.owner(s).project); });
   add(type, "domain", [](View v, Session s) { return v.owner(s).domain.str(); });

@@ -1,0 +1,151 @@
+"""Bad input: an exception of the right class that says what is wrong, and nothing has changed."""
+
+import pickle
+
+import pytest
+
+import bai_manager
+from bai_manager import (AlreadyExists, BaiError, Cluster, Conflict, InvalidArgument, NotFound, Policy, QuotaExceeded,
+                         Selector, Unavailable)
+
+SUBMIT = [
+    ({"cpu": -1}, "negative"), ({"cpu": "many"}, "cpu"), ({"cpu": float("nan")}, "cpu"), ({"cpu": float("inf")}, "finite"),
+    ({"cpu": True}, "cpu"), ({"slots": {"gold": 1}}, "gold"), ({"slots": 5}, "slots"), ({"gpus": 1}, "cuda.device"),
+    ({"kernels": 0}, "cluster_size"), ({"kernels": 2.5}, "cluster_size"), ({"priority": 101}, "priority"),
+    ({"priority": "high"}, "priority"), ({"session_type": "party"}, "session_type"), ({"duration": -1}, "duration"),
+    ({"duration": float("inf")}, "duration"), ({"duration": 5, "exit_code": "x"}, "exit_code"), ({"timeout": 10}, "batch"),
+    ({"name": "x"}, "session_name"), ({"starts_at": 100}, "batch"), ({"duration": 1, "starts_at": -1}, "starts_at"),
+    ({"colour": "red"}, "colour"), ({"environ": {1: 2}}, "environ"), ({"environ": object()}, "environ"),
+    ({"tag": 5}, "tag"), ({"cluster_mode": "both"}, "cluster_mode"), ({"dependencies": ["nobody"]}, "nobody"),
+    ({"image": "no/such:image"}, "no/such"), ({"resource_group": "nowhere"}, "nowhere"), ({"project": "none"}, "none"),
+]
+
+
+@pytest.mark.parametrize("request_, said", SUBMIT, ids=[str(i) for i in range(len(SUBMIT))])
+def test_requests_that_can_never_be_right(cluster, request_, said):
+    with pytest.raises((InvalidArgument, NotFound)) as caught:
+        cluster.submit(**request_)
+    assert said in str(caught.value) and caught.value.code in ("invalid-argument", "not-found")
+    assert cluster.sessions() == []
+
+
+CLUSTERS = [
+    ({"agents": -1}, "agents"), ({"agents": "ten"}, "agents"), ({"agents": True}, "agents"), ({"agents": [5]}, "agent"),
+    ({"agents": ["twin", "twin"]}, "twin"), ({"slots": {"gold": 1}}, "gold"), ({"seed": -1}, "seed"),
+    ({"seed": "x"}, "seed"), ({"policy": "astrology"}, "astrology"), ({"policy": 5}, "policy"),
+    ({"policy": {"planner": "x"}}, "planner"), ({"policy": {"discipline": "chaos"}}, "chaos"),
+    ({"policy": {"selector": "astrology"}}, "astrology"), ({"policy": {"selector": object()}}, "selector"),
+    ({"policy": {"selector": Selector}}, "selector"), ({"policy": {"options": {"selector": {"x": 1}}}}, "x"),
+    ({"policies": {"own": object()}}, "own"), ({"options": {"agent_timeout": -1}}, "agent_timeout"),
+    ({"options": {"agent_timeout": "soon"}}, "agent_timeout"), ({"options": {"batch_max": 0}}, "batch_max"),
+    ({"options": {"speed": 1}}, "speed"), ({"behaviour": {"mood": 1}}, "mood"), ({"behaviour": {"create": (5, 1)}}, "create"),
+    ({"behaviour": {"create_failure": 2}}, "create_failure"), ({"behaviour": {"heartbeat_interval": 0}}, "heartbeat"),
+    ({"limits": {"max_fun": 1}}, "max_fun"),
+]
+
+
+@pytest.mark.parametrize("arguments, said", CLUSTERS, ids=[str(i) for i in range(len(CLUSTERS))])
+def test_clusters_that_cannot_be(arguments, said):
+    with pytest.raises((InvalidArgument, NotFound, AlreadyExists)) as caught:
+        Cluster(**arguments)
+    assert said in str(caught.value)
+
+
+def test_time_does_not_go_backwards(cluster):
+    cluster.advance(100)
+    for wrong in (lambda: cluster.advance(-1), lambda: cluster.advance_to(50), lambda: cluster.advance(float("nan")),
+                  lambda: cluster.advance("soon"), lambda: cluster.advance(1e12),
+                  lambda: cluster.run_until(5), lambda: cluster.run_until_idle(-1)):
+        with pytest.raises(InvalidArgument):
+            wrong()
+    assert cluster.elapsed == 100
+
+
+def test_what_is_not_there(cluster):
+    nobody = "00000000-0000-7000-8000-000000000000"
+    for missing in (lambda: cluster.session(nobody), lambda: cluster.session("nobody"), lambda: cluster.why(nobody),
+                    lambda: cluster.terminate(nobody), lambda: cluster.history(nobody), lambda: cluster.agent("none"),
+                    lambda: cluster.fail_agent("none"), lambda: cluster.set_schedulable("none", True),
+                    lambda: cluster.kill_kernel(nobody), lambda: cluster.set_capacity("none", {})):
+        with pytest.raises(NotFound) as caught:
+            missing()
+        assert isinstance(caught.value, LookupError)
+    with pytest.raises(InvalidArgument):
+        cluster.session(5)
+    with pytest.raises(InvalidArgument):
+        cluster.kill_kernel("not-an-id")
+    with pytest.raises(InvalidArgument, match="PENDING"):
+        cluster.sessions("ASLEEP")
+    with pytest.raises(InvalidArgument, match="session_type"):
+        cluster.sessions(colour="red")
+    with pytest.raises(InvalidArgument, match="keypair"):
+        cluster.snapshot().table("wheel")
+
+
+def test_states_that_do_not_allow_it(cluster):
+    cluster.fail_agent("agent-1")
+    with pytest.raises(Conflict):
+        cluster.fail_agent("agent-1")
+    with pytest.raises(Conflict):
+        cluster.restore_agent("agent-2")
+    with pytest.raises(AlreadyExists):
+        cluster.add_agent("agent-2")
+    cluster.submit(cpu=1, name="taken")
+    with pytest.raises(AlreadyExists) as caught:
+        cluster.submit(cpu=1, name="taken")
+    assert caught.value.kind == "session-already-exists"
+    with pytest.raises(InvalidArgument, match="Cluster"):
+        cluster.resource_group("late", Policy(selector=Selector()))
+    with pytest.raises(NotFound):
+        cluster.resource_group("odd", "astrology")
+
+
+@pytest.mark.cluster(limits={"max_containers_per_session": 2, "max_pending_session_count": 1})
+def test_quotas(cluster):
+    with pytest.raises(QuotaExceeded) as caught:
+        cluster.submit(cpu=1, kernels=3)
+    assert caught.value.code == "quota-exceeded" and caught.value.kind
+    cluster.submit(cpu=100)
+    with pytest.raises(QuotaExceeded):
+        cluster.submit(cpu=100)
+
+
+def test_some_of_many_are_refused(cluster):
+    answers = cluster.submit_many([{"cpu": 1}, {"cpu": -1}, {"cpu": 2}], return_exceptions=True)
+    assert isinstance(answers[1], InvalidArgument) and len(cluster.sessions()) == 2
+    with pytest.raises(InvalidArgument):
+        cluster.submit_many([{"cpu": 1}, {"cpu": -1}])
+    assert len(cluster.sessions()) == 3
+
+
+def test_others_sessions_are_out_of_reach(cluster):
+    ada, bob = cluster.user("ada"), cluster.user("bob")
+    job = ada.submit(cpu=1)
+    with pytest.raises(BaiError) as caught:
+        bob.terminate(job)
+    assert isinstance(caught.value, (NotFound, bai_manager.PermissionDenied))
+    assert ada.terminate(job)
+
+
+def test_after_closing(cluster):
+    job = cluster.submit(cpu=1)
+    cluster.close()
+    for use in (lambda: cluster.submit(cpu=1), lambda: cluster.advance(1), lambda: cluster.session(job), cluster.restart,
+                cluster.snapshot, cluster.statistics, lambda: cluster.add_agent("late"), lambda: cluster.run_until(bool)):
+        with pytest.raises(Unavailable):
+            use()
+
+
+def test_exceptions_are_ordinary():
+    error = InvalidArgument("wrong", "kind-of", {"what": "it"})
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), copy.message, copy.kind, copy.data) == (InvalidArgument, "wrong", "kind-of", {"what": "it"})
+    assert isinstance(error, ValueError) and isinstance(bai_manager.DeadlineExceeded(), TimeoutError)
+
+
+def test_fixtures_all_or_nothing(cluster):
+    before = cluster.snapshot().version
+    with pytest.raises(InvalidArgument, match="domains"):
+        cluster.load({"domains": [{"name": "ok"}, {"colour": "red"}]})
+    assert cluster.snapshot().version == before and cluster.snapshot().find("domain", "ok") is None
+    assert cluster.load({"domains": [{"name": "ok"}]}) == (1, 0)
