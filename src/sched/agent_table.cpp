@@ -67,11 +67,11 @@ void AgentTable::clear(AgentIndex at) {
   fractions_total_ -= fractions_[at];
 }
 
-// Past this many entries a new epoch is cheaper for whoever follows.
-constexpr std::size_t kChangesMax = 1 << 16;
+// Past this many entries, and this many for each agent, a new epoch is cheaper for whoever follows.
+constexpr std::size_t kChangesMax = 1 << 16, kChangesPerAgent = 4;
 
 void AgentTable::note(AgentIndex at) {
-  if (changed_.size() == kChangesMax) {
+  if (changed_.size() >= std::max(kChangesMax, kChangesPerAgent * size())) {
     changed_.clear();
     ++epoch_;
   }

@@ -19,6 +19,7 @@
 #include "bai_manager/policy.hpp"
 #include "model/changeset.hpp"
 #include "sched/agent_table.hpp"
+#include "sched/index/placement_index.hpp"
 #include "sched/intern.hpp"
 #include "sched/owner_queue.hpp"
 #include "sched/queue.hpp"
@@ -67,6 +68,7 @@ struct Group {
   ResourceGroupName name;
   std::shared_ptr<const ResourceGroup> row;  // null: there is no such resource group (yet)
   AgentTable agents;
+  PlacementIndex index;                      // of `agents`; follows them when it is asked
   BandQueues bands;                          // by age; none is empty
   BandQueues shortest;                       // by estimate; only where the settings need it
   std::map<std::int32_t, OwnerBand> owners;  // by priority; none is empty

@@ -135,10 +135,44 @@ bool GroupPass::refused(PendingIndex at, const Waiting& waiting) {
   return true;
 }
 
-AgentFilter GroupPass::filter_of(const Waiting& waiting) const {
+Neighbours* GroupPass::neighbours_of(const Waiting& waiting) {
+  if (!waiting.details || waiting.details->session_group.empty()) return nullptr;
+  const std::string& id = waiting.details->session_group;
+  const auto [it, is_new] = neighbours_.try_emplace(id);
+  if (!is_new) return it->second.get();
+  const Tenancy& tenancy = source_.mirror.tenancy();
+  const SessionGroup* row = tenancy.session_group(id);
+  if (row == nullptr || row->direction == PlacementDirection::None) return nullptr;
+  it->second = std::make_unique<Neighbours>(
+      Neighbours{id, row->direction, row->enforcement == PlacementEnforcement::Strict, {}});
+  if (const Members* members = tenancy.members(id)) {
+    for (const auto& [agent, sessions] : *members) {
+      if (const auto at = group_.agents.find(agent)) {
+        it->second->members.emplace_back(*at, sessions);
+      }
+    }
+    std::ranges::sort(it->second->members);
+  }
+  return it->second.get();
+}
+
+// A session counts once on each of its agents.
+void GroupPass::count_members(const std::vector<AgentIndex>& agents, Neighbours* neighbours,
+                              int sign) {
+  if (neighbours == nullptr) return;
+  for (std::size_t i = 0; i < agents.size(); ++i) {
+    const auto before = agents.begin() + static_cast<std::ptrdiff_t>(i);
+    if (std::find(agents.begin(), before, agents[i]) == before) {
+      neighbours->count(agents[i], sign);
+    }
+  }
+}
+
+AgentFilter GroupPass::filter_of(const Waiting& waiting) {
   AgentFilter filter;
   filter.container_limit = policies_.container_limit;
   if (!waiting.details) return filter;
+  filter.neighbours = neighbours_of(waiting);
   const PendingDetails& details = *waiting.details;
   const auto resolve = [&](const std::vector<AgentId>& ids, std::vector<AgentIndex>& out) {
     for (const AgentId& id : ids) {
@@ -164,7 +198,7 @@ std::optional<AgentIndex> GroupPass::place_one(const PendingSession& session,
   group_.agents.prepare_rule(requirement.labels, source_.mirror.label_rule(requirement.labels));
   filter.barred.clear();
   if (future_.has_promises()) future_.barred(requirement, session.estimate, filter.barred);
-  AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores);
+  AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores, &group_.index);
   Demand demand{session, requirement, group_.agents.containers_total() + picks_,
                 group_.agents.fractions_total() + fractions_};
   if (search.empty()) return std::nullopt;
@@ -197,9 +231,14 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
     return false;
   }
   AgentFilter filter = filter_of(waiting);
-  if (!filter.strict) {
+  Neighbours* neighbours = neighbours_of(waiting);
+  if (!filter.may_exclude()) {
     if (const auto known = failures_.find(waiting.session.request); known != failures_.end()) {
-      if (group_.row->queue_discipline == QueueDiscipline::Conservative) promise(waiting, filter);
+      const bool conservative = group_.row->queue_discipline == QueueDiscipline::Conservative;
+      if (conservative) promise(waiting, filter);
+      if (!conservative && !limits_.explain) {
+        ordering_->narrow(waiting.session.request, Duration{-1});
+      }
       give_up(at, known->second);
       return false;
     }
@@ -213,14 +252,16 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
       const bool barred = is_barred(waiting.session, requirement, filter);
       auto failure = failure_of(waiting, request, agents.size(), filter, candidates, barred);
       ledger_.rollback(before);
+      count_members(agents, neighbours, -1);
       // Nothing is given back during a pass: who asks for the same fails the same way.
-      if (!filter.strict && candidates == 0 && !barred) {
+      if (!filter.may_exclude() && candidates == 0 && !barred) {
         failures_.emplace(waiting.session.request, failure);
       }
       after_failure(at, waiting, filter, std::move(failure), barred, candidates);
       return false;
     }
     agents.push_back(*agent);
+    if (std::ranges::count(agents, *agent) == 1) count_members({*agent}, neighbours, 1);
   }
   ledger_.hold(waiting.session);
   if (looks_ahead_) {
@@ -237,7 +278,7 @@ bool GroupPass::is_barred(const PendingSession& session, const Requirement& requ
                           AgentFilter& filter) {
   if (filter.barred.empty()) return false;
   const auto barred = std::exchange(filter.barred, {});
-  AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores);
+  AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores, &group_.index);
   static_cast<void>(session);
   return !search.empty();
 }
@@ -268,7 +309,7 @@ void GroupPass::after_failure(PendingIndex at, const Waiting& waiting, const Age
       failure = std::move(own);
     }
   }
-  if (!limits_.explain && candidates == 0 && !filter.strict) {
+  if (!limits_.explain && candidates == 0 && !filter.may_exclude()) {
     if (barred) {
       // Who runs longer breaks the same promises.
       const Duration longest = promises_ == 1 ? future_.before_first_promise()

@@ -54,7 +54,8 @@ void AgentSearch::scan_all() {
 
 bool AgentSearch::has_wishes() const noexcept {
   return filter_.strict || !filter_.designated.empty() || !filter_.failed.empty() ||
-         !filter_.barred.empty() || filter_.preferred_labels != nullptr;
+         !filter_.barred.empty() || filter_.preferred_labels != nullptr ||
+         filter_.neighbours != nullptr;
 }
 
 void AgentSearch::narrow() {
@@ -63,6 +64,12 @@ void AgentSearch::narrow() {
   }
   if (!filter_.strict && !filter_.designated.empty()) {
     prefer(found_, [&](AgentIndex agent) { return among(filter_.designated, agent); });
+  }
+  if (const Neighbours* neighbours = filter_.neighbours; neighbours && !found_.empty()) {
+    std::erase_if(found_, [&](AgentIndex agent) { return neighbours->excludes(agent); });
+    std::int64_t best = std::numeric_limits<std::int64_t>::max();
+    for (const AgentIndex agent : found_) best = std::min(best, neighbours->rank(agent));
+    std::erase_if(found_, [&](AgentIndex agent) { return neighbours->rank(agent) > best; });
   }
   if (filter_.preferred_labels != nullptr) {
     prefer(found_, [&](AgentIndex agent) {
@@ -74,7 +81,24 @@ void AgentSearch::narrow() {
   }
 }
 
+// Some agents better than others: only a scan narrows to the best of them.
+bool AgentSearch::asks_index() const noexcept {
+  return index_ != nullptr && !filter_.strict && filter_.designated.empty() &&
+         filter_.failed.empty() && filter_.preferred_labels == nullptr &&
+         filter_.neighbours == nullptr;
+}
+
+bool AgentSearch::may_take(AgentIndex agent) const noexcept {
+  return filter_.barred.empty() || !among(filter_.barred, agent);
+}
+
 bool AgentSearch::empty() {
+  if (!scanned_ && asks_index()) {
+    const auto may = [this](AgentIndex agent) { return may_take(agent); };
+    if (const auto any = index_->any(agents_, requirement_, filter_.container_limit, may)) {
+      return !*any;
+    }
+  }
   scan();
   return found_.empty();
 }
@@ -85,28 +109,28 @@ std::span<const AgentIndex> AgentSearch::list() {
 }
 
 bool AgentSearch::contains(AgentIndex agent) {
+  if (!scanned_ && asks_index()) {
+    if (agent >= agents_.size() || !may_take(agent)) return false;
+    std::uint8_t match = 0;
+    agents_.match(agent, 1, requirement_, filter_.container_limit, &match);
+    return match != 0;
+  }
   scan();
   return among(found_, agent);
 }
 
-std::int64_t AgentSearch::key_value(AgentIndex agent, const KeyPart& part) const noexcept {
-  if (part.what == KeyPart::What::UnusedCapabilities) {
-    return std::ranges::count_if(requirement_.slots, [&](const SlotRequest& r) {
-      return r.units == 0 && agents_.observed(agent, r.slot) > 0;
-    });
-  }
-  if (!agents_.has_slot(agent, part.slot)) return std::numeric_limits<std::int64_t>::max();
-  const std::int64_t free = agents_.free(agent, part.slot);
-  return part.what == KeyPart::What::LeastFree ? free : -free;
-}
-
 std::optional<AgentIndex> AgentSearch::best(std::span<const KeyPart> key) {
+  if (asks_index()) {  // also after a scan: what is asked often gets an order
+    const auto may = [this](AgentIndex agent) { return may_take(agent); };
+    return index_->best(agents_, requirement_, key, filter_.container_limit, may);
+  }
   scan();
   if (found_.empty()) return std::nullopt;
   AgentIndex best = found_.front();
   for (const AgentIndex agent : std::span(found_).subspan(1)) {
     for (const KeyPart& part : key) {
-      const std::int64_t mine = key_value(agent, part), its = key_value(best, part);
+      const std::int64_t mine = key_value(agents_, requirement_, agent, part);
+      const std::int64_t its = key_value(agents_, requirement_, best, part);
       if (mine == its) continue;
       if (mine < its) best = agent;
       break;

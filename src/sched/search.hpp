@@ -1,5 +1,5 @@
-// Finds the agents that one requirement may go to. A scan over arrays; an index that follows mirror
-// and ledger can take its place behind the same three questions.
+// Finds the agents that one requirement may go to: by the index where it knows, else by a scan over
+// arrays.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "sched/agent_table.hpp"
+#include "sched/index/placement_index.hpp"
+#include "sched/neighbours.hpp"
 #include "sched/score_cache.hpp"
 
 namespace bai::sched {
@@ -19,19 +21,33 @@ struct AgentFilter {
   std::vector<AgentIndex> failed;      // ordered; taken when nothing else is left
   std::vector<AgentIndex> barred;      // ordered; never taken: it would break a promise
   const LabelRule* preferred_labels = nullptr;
+  const Neighbours* neighbours = nullptr;  // of a session in a group
   std::uint32_t container_limit = 0xffff'ffff;
+
+  // For reasons that other sessions with the same request may not have.
+  bool excludes(AgentIndex agent) const noexcept {
+    return (strict && !std::ranges::binary_search(designated, agent)) ||
+           (neighbours != nullptr && neighbours->excludes(agent));
+  }
+  bool may_exclude() const noexcept {
+    return strict || (neighbours != nullptr && neighbours->strict);
+  }
 };
 
 class AgentSearch {
  public:
   // Everything outlives the search. `buffer` is working space that is kept between searches.
+  // `index` follows the agents; null: every question is a scan.
   AgentSearch(const AgentTable& agents, const Requirement& requirement, const AgentFilter& filter,
-              std::vector<AgentIndex>& buffer, ScoreCache& scores)
+              std::vector<AgentIndex>& buffer, ScoreCache& scores, PlacementIndex* index = nullptr)
       : agents_(agents),
         requirement_(requirement),
         filter_(filter),
         found_(buffer),
-        scores_(scores) {}
+        scores_(scores),
+        index_(index) {
+    if (index_ != nullptr) index_->follow(agents_);
+  }
 
   bool empty();
   std::span<const AgentIndex> list();
@@ -43,14 +59,16 @@ class AgentSearch {
   void scan();
   void scan_all();
   void narrow();
+  bool asks_index() const noexcept;
+  bool may_take(AgentIndex agent) const noexcept;  // what the index does not know of
   bool has_wishes() const noexcept;  // that make some agents better than others, or forbid some
-  std::int64_t key_value(AgentIndex agent, const KeyPart& part) const noexcept;
 
   const AgentTable& agents_;
   const Requirement& requirement_;
   const AgentFilter& filter_;
   std::vector<AgentIndex>& found_;
   ScoreCache& scores_;
+  PlacementIndex* index_;
   bool scanned_ = false;
 };
 

@@ -56,6 +56,16 @@ void PlacementIndex::reset() {
   log_.clear();
 }
 
+void PlacementIndex::follow(const AgentTable& agents) {
+  const std::vector<AgentIndex>& log = agents.changed();
+  if (agents.epoch() != epoch_) {
+    reset();
+    epoch_ = agents.epoch();
+    followed_ = log.size();
+  }
+  for (; followed_ < log.size(); ++followed_) changed(log[followed_]);
+}
+
 void PlacementIndex::changed(AgentIndex agent) {
   if (log_.size() >= limits_.log_max) trim_log();
   log_.push_back(agent);
@@ -171,7 +181,7 @@ void PlacementIndex::build(Order& order, const AgentTable& agents) {
   order.is_stale = false;
 }
 
-void PlacementIndex::follow(Order& order, std::span<const AgentIndex> changed) {
+void PlacementIndex::apply(Order& order, std::span<const AgentIndex> changed) {
   constexpr std::size_t kAhead = 4;
   const auto prefetch = [&](std::size_t i) {
     if (i < changed.size() && changed[i] != kGone) order.tree.prefetch(changed[i]);
@@ -195,11 +205,12 @@ void PlacementIndex::follow(Order& order, std::span<const AgentIndex> changed) {
 
 void PlacementIndex::catch_up(Order& order, const AgentTable& agents) {
   const std::uint64_t end = log_begin_ + log_.size();
+  renumberings_ = 0;
   order.keys.attach(agents);
   if (order.is_stale || order.keys.is_outgrown() || end - order.seen > agents.size()) {
     build(order, agents);
   } else {
-    follow(order, std::span(log_).subspan(order.seen - log_begin_));
+    apply(order, std::span(log_).subspan(order.seen - log_begin_));
   }
   order.seen = end;
 }
@@ -214,22 +225,45 @@ std::optional<AgentIndex> PlacementIndex::best(const AgentTable& agents,
   if (agents.size() < limits_.scan_below) return scan();
   Order* order = order_of(kind_of(requirement, key));
   if (order == nullptr) return scan();
-  renumberings_ = 0;
   catch_up(*order, agents);
+  bool gave_up = false;
+  const auto found = first(*order, agents, requirement, container_limit, test, gave_up);
+  return gave_up ? scan() : found;
+}
+
+std::optional<bool> PlacementIndex::any(const AgentTable& agents, const Requirement& requirement,
+                                        std::uint32_t container_limit, const AgentTest& test) {
+  if (requirement.containers > container_limit) return false;
+  const auto it = std::ranges::find_if(kinds_, [&](const Kind& kind) {
+    return kind.order && kind.architecture == requirement.architecture &&
+           same_slots(kind.slots, requirement.slots);
+  });
+  if (it == kinds_.end() || agents.size() < limits_.scan_below) return std::nullopt;
+  it->used = ++lookups_;
+  catch_up(*it->order, agents);
+  bool gave_up = false;
+  const auto found = first(*it->order, agents, requirement, container_limit, test, gave_up);
+  if (gave_up) return std::nullopt;
+  return found.has_value();
+}
+
+std::optional<AgentIndex> PlacementIndex::first(Order& order, const AgentTable& agents,
+                                                const Requirement& requirement,
+                                                std::uint32_t container_limit,
+                                                const AgentTest& test, bool& gave_up) {
   std::size_t misses_left = misses_max(agents.size());
   const auto accept = [&](AgentIndex agent) {
     // Architecture and `takes_sessions` are what the order is made of.
     const bool fits = agents.containers(agent) <= container_limit - requirement.containers &&
                       agents.labels_match(agent, requirement.labels) &&
                       agents.fits(agent, requirement);
-    return (fits && test(agent)) || misses_left-- == 0;
+    if (fits && test(agent)) return true;
+    gave_up = misses_left-- == 0;
+    return gave_up;
   };
-  const Levels needs = order->keys.needs(requirement, container_limit);
-  for (std::uint32_t band = 0; band < order->tree.bands(); ++band) {
-    const auto found = order->tree.first(band, needs, accept);
-    if (!found) continue;
-    // The last miss stands for giving up.
-    return misses_left <= misses_max(agents.size()) ? found : scan();
+  const Levels needs = order.keys.needs(requirement, container_limit);
+  for (std::uint32_t band = 0; band < order.tree.bands(); ++band) {
+    if (const auto found = order.tree.first(band, needs, accept)) return found;
   }
   return std::nullopt;
 }

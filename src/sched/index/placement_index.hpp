@@ -29,6 +29,9 @@ class PlacementIndex {
  public:
   explicit PlacementIndex(const PlacementIndexLimits& limits = {}) : limits_(limits) {}
 
+  // Takes in what the table's own log says: instead of the four calls below.
+  void follow(const AgentTable& agents);
+
   // Anything may have changed.
   void reset();
   // Amounts, containers, architecture or `takes_sessions` of the agent changed.
@@ -40,6 +43,10 @@ class PlacementIndex {
   std::optional<AgentIndex> best(const AgentTable& agents, const Requirement& requirement,
                                  std::span<const KeyPart> key, std::uint32_t container_limit,
                                  const AgentTest& test = {});
+
+  // Whether best() finds anyone; nothing when no order knows without a scan.
+  std::optional<bool> any(const AgentTable& agents, const Requirement& requirement,
+                          std::uint32_t container_limit, const AgentTest& test = {});
 
   std::size_t orders() const noexcept;  // kept up to date
   std::size_t bytes() const noexcept;
@@ -64,8 +71,13 @@ class PlacementIndex {
 
   Kind& kind_of(const Requirement& requirement, std::span<const KeyPart> key);
   Order* order_of(Kind& kind);
+  // Sets `gave_up` when so many have the levels but not the amounts that a scan is better.
+  static std::optional<AgentIndex> first(Order& order, const AgentTable& agents,
+                                         const Requirement& requirement,
+                                         std::uint32_t container_limit, const AgentTest& test,
+                                         bool& gave_up);
   void catch_up(Order& order, const AgentTable& agents);
-  static void follow(Order& order, std::span<const AgentIndex> changed);
+  static void apply(Order& order, std::span<const AgentIndex> changed);
   void build(Order& order, const AgentTable& agents);
   void trim_log();
   bool renumber();
@@ -77,6 +89,8 @@ class PlacementIndex {
   std::vector<AgentIndex> log_;  // of changed agents
   std::uint64_t log_begin_ = 0;  // the number of its first entry
   std::uint32_t renumberings_ = 0;
+  std::uint64_t epoch_ = 0;   // of the table, as far as it was followed
+  std::size_t followed_ = 0;  // of its log
 };
 
 }  // namespace bai::sched

@@ -9,6 +9,8 @@
 #include <limits>
 #include <vector>
 
+#include "sched/search.hpp"
+
 using namespace bai;
 using sched::AgentFacts;
 using sched::AgentTable;
@@ -328,4 +330,53 @@ TEST_CASE("an order that lags too far behind is dropped, one that is in use is k
   CHECK(index.orders() == 1);
   CHECK(index.best(table, second, by_second, kNoLimit) == AgentIndex{0});
   CHECK(index.orders() == 2);
+}
+
+TEST_CASE("a search that asks the index answers as one that scans") {
+  AgentTable table;
+  Draws draws(7);
+  for (int i = 0; i < 150; ++i) {
+    AgentFacts facts;
+    facts.takes_sessions = i % 10 != 0;
+    for (SlotIndex s = 0; s < 3; ++s) {
+      facts.capacity.emplace_back(s, static_cast<std::int64_t>(draws() % 1000));
+    }
+    table.set(table.add(AgentId(fmt::format("{:03}", i))), facts);
+  }
+  PlacementIndex index;
+  sched::ScoreCache scores;
+  std::vector<AgentIndex> buffer, other_buffer;
+  std::size_t found = 0;
+  for (int i = 0; i < 4000; ++i) {
+    Requirement requirement;
+    for (SlotIndex s = 0; s < 3; ++s) {
+      const auto most = draws() % 64 == 0 ? std::uint64_t{2000} : std::uint64_t{20};
+      requirement.slots.push_back({s, static_cast<std::int64_t>(1 + draws() % most)});
+    }
+    std::vector<KeyPart> key;
+    const What what = draws() % 2 == 0 ? What::LeastFree : What::MostFree;
+    for (SlotIndex s = 0; s < 3; ++s) key.push_back({what, s});
+    sched::AgentFilter filter;
+    filter.container_limit = 60;
+    for (AgentIndex a = 0; a < table.size(); ++a) {
+      if (i % 3 == 0 && draws() % 3 == 0) filter.barred.push_back(a);
+      if (i % 5 == 0 && draws() % 9 == 0) filter.failed.push_back(a);
+      if (i % 7 == 0 && draws() % 50 == 0) filter.designated.push_back(a);
+    }
+    sched::AgentSearch scan(table, requirement, filter, other_buffer, scores);
+    sched::AgentSearch search(table, requirement, filter, buffer, scores, &index);
+    REQUIRE(search.empty() == scan.empty());
+    const auto chosen = search.best(key);
+    REQUIRE(chosen == scan.best(key));
+    if (!chosen) continue;
+    ++found;
+    REQUIRE(search.contains(*chosen));
+    const auto other = static_cast<AgentIndex>(draws() % (table.size() + 1));
+    REQUIRE(search.contains(other) == scan.contains(other));
+    table.take(*chosen, requirement, 1);
+    if (draws() % 100 == 0) table.add(AgentId(fmt::format("new{}", i)));
+    if (draws() % 100 == 0) table.erase(static_cast<AgentIndex>(draws() % table.size()));
+  }
+  CHECK(index.orders() == 2);
+  CHECK(found > 2000);
 }
