@@ -27,7 +27,7 @@ SEED = int(os.environ.get("BAI_SEED", str(time.time_ns() % 1_000_000)))
 GROUPS = ("default", "apart", "sims")
 WORKERS = 3
 OPEN_MAX = {"default": 6, "apart": 6, "sims": 60}  # unended sessions that the load keeps
-QUIET_SECONDS = int(os.environ.get("BAI_QUIET_SECONDS", "90"))
+QUIET_SECONDS = int(os.environ.get("BAI_QUIET_SECONDS", "180" if SOAK else "60"))
 ENDED = {"TERMINATED", "CANCELLED"}
 NETWORK_ERRORS = (OSError, http.client.HTTPException, ValueError)
 
@@ -175,7 +175,7 @@ class KillTest(unittest.TestCase):
     # ---- the parts of the run ----
 
     def restart(self):
-        """Sometimes dies again while it starts; then it is started once more."""
+        """Sometimes it dies again while it starts or right afterwards; then it is started again."""
         while True:
             timer = None
             if self.random.random() < 0.2:
@@ -183,15 +183,15 @@ class KillTest(unittest.TestCase):
                 timer.start()
             try:
                 self.server.start(30)
-                return
             except AssertionError:
                 if timer is None or self.server.process.returncode != -signal.SIGKILL:
                     raise
             finally:
                 if timer:
                     timer.join()
-                if self.server.process.poll() is not None:
-                    self.server.port = None
+            if self.server.process.poll() is None:
+                return
+            self.server.port = None
 
     def wait_for(self, what, condition, seconds=QUIET_SECONDS):
         end = time.monotonic() + seconds
