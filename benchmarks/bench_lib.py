@@ -71,7 +71,7 @@ def write_fixture(folder):
     fixture["keypair_resource_policies"][0]["max_concurrent_sessions"] = 0
     fixture["resource_groups"][0]["queue_discipline"] = "skip-ahead"
     for image in fixture["images"]:
-        image["min_slots"] = {"cpu": "0.001", "mem": "64m"}  # none would mean a whole core
+        image["min_slots"] = {"cpu": "0.001", "mem": "1m"}  # none would mean a whole core
     path = os.path.join(folder, "fixture.json")
     with open(path, "w", encoding="utf-8") as file:
         json.dump(fixture, file)
