@@ -13,7 +13,14 @@ constexpr std::size_t kTalliesTold = 4;  // classes of rejected agents named in 
 constexpr std::size_t kMaskBits = 62;    // slots told apart in a class
 
 // Why one agent is none.
-enum class Rejection : std::uint8_t { Architecture, Labels, Designation, Devices, Shortage };
+enum class Rejection : std::uint8_t {
+  Architecture,
+  Labels,
+  Designation,
+  Devices,
+  SessionGroup,
+  Shortage
+};
 using Tallies = std::map<std::pair<Rejection, std::uint64_t>, std::size_t>;
 constexpr std::uint64_t kContainersBit = std::uint64_t{1} << kMaskBits;
 
@@ -61,6 +68,10 @@ class Surveyor {
     }
     if (filter_.strict && !std::ranges::binary_search(filter_.designated, a)) {
       ++survey_.tallies[{Rejection::Designation, 0}];
+      return;
+    }
+    if (filter_.neighbours != nullptr && filter_.neighbours->excludes(a)) {
+      ++survey_.tallies[{Rejection::SessionGroup, 0}];
       return;
     }
     ++survey_.compatible;
@@ -131,6 +142,8 @@ std::string class_text(const Mirror& mirror, const Requirement& requirement,
                          count == 1 ? "has" : "have");
     case Rejection::Designation:
       return fmt::format("{} {} not designated", count, verb);
+    case Rejection::SessionGroup:
+      return fmt::format("{} {} ruled out by its session group", count, verb);
     case Rejection::Shortage:
       break;
   }
@@ -195,6 +208,9 @@ std::vector<std::pair<std::string, std::int64_t>> rejected_of(const Survey& surv
       case Rejection::Devices:
         name = "devices";
         break;
+      case Rejection::SessionGroup:
+        name = "session-group";
+        break;
       case Rejection::Shortage:
         if (which.second == kContainersBit) name = "containers";
         break;
@@ -232,7 +248,11 @@ Failure explain_failure(const ViewSource& source, const Request& request, std::s
   const std::string& group = source.group.name.str();
   const Survey survey = Surveyor(source, requirement, filter).run();
   Failure failure;
-  const std::string tally = tally_text(source.mirror, requirement, survey);
+  std::string tally = tally_text(source.mirror, requirement, survey);
+  if (filter.neighbours != nullptr && filter.neighbours->strict) {
+    tally += fmt::format("; session group {} asks for strict {}", filter.neighbours->session_group,
+                         to_string(filter.neighbours->direction));
+  }
   if (survey.agents == 0) {
     failure.code = "no-agents";
     failure.detailed = failure.coarse =
@@ -274,8 +294,7 @@ Failure classify_failure(const ViewSource& source, const Request& request, std::
   for (AgentIndex a = 0; a < agents.size() && !failure.blocks; ++a) {
     failure.blocks = agents.takes_sessions(a) &&
                      agents.architecture(a) == requirement.architecture &&
-                     agents.labels_match(a, requirement.labels) &&
-                     (!filter.strict || std::ranges::binary_search(filter.designated, a));
+                     agents.labels_match(a, requirement.labels) && !filter.excludes(a);
   }
   failure.code = failure.blocks ? "capacity" : "no-compatible-agent";
   return failure;

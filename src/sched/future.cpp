@@ -29,8 +29,7 @@ bool suits(const AgentTable& agents, AgentIndex agent, const Requirement& requir
            const AgentFilter& filter) {
   return agents.takes_sessions(agent) && agents.architecture(agent) == requirement.architecture &&
          agents.labels_match(agent, requirement.labels) &&
-         requirement.containers <= filter.container_limit &&
-         (!filter.strict || std::ranges::binary_search(filter.designated, agent));
+         requirement.containers <= filter.container_limit && !filter.excludes(agent);
 }
 
 }  // namespace

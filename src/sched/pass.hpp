@@ -78,7 +78,10 @@ class GroupPass {
   void accept(const Waiting& waiting, const Request& request, const std::vector<AgentIndex>& agents,
               std::size_t first_entry);
   void give_up(PendingIndex at, std::shared_ptr<Failure> failure);
-  AgentFilter filter_of(const Waiting& waiting) const;
+  AgentFilter filter_of(const Waiting& waiting);
+  // Null: the session is in no group that has a wish.
+  Neighbours* neighbours_of(const Waiting& waiting);
+  void count_members(const std::vector<AgentIndex>& agents, Neighbours* neighbours, int sign);
   void tell(PendingIndex at, std::string code, std::string message);
   void tell(PendingIndex at, const Failure& failure);
   void tell_rest();
@@ -100,6 +103,7 @@ class GroupPass {
   std::unordered_map<std::uint32_t, std::shared_ptr<Failure>> failures_;  // by request
   std::vector<AgentIndex> buffer_;
   std::unique_ptr<Ordering> ordering_;
+  std::unordered_map<std::string, std::unique_ptr<Neighbours>> neighbours_;  // by session group
   Future future_;
   bool looks_ahead_;  // the queue discipline makes promises
   std::uint32_t promises_ = 0;
