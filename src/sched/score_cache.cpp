@@ -2,9 +2,44 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <stdexcept>
+#include <utility>
 
 namespace bai::sched {
+
+namespace {
+
+bool asks_alike(const Requirement& a, const Requirement& b) {
+  return a.architecture == b.architecture && a.containers == b.containers && a.slots == b.slots &&
+         a.parts == b.parts;
+}
+
+std::uint64_t content_hash(const Requirement& requirement, const LabelRule& labels) {
+  std::uint64_t hash = 0;
+  const auto add = [&](std::uint64_t value) {
+    hash = (hash ^ value) * 0x9e3779b97f4a7c15ULL;
+    hash ^= hash >> 29;
+  };
+  const auto add_slots = [&](const std::vector<SlotRequest>& slots) {
+    add(slots.size());
+    for (const SlotRequest& r : slots) {
+      add(r.slot);
+      add(static_cast<std::uint64_t>(r.units));
+    }
+  };
+  add(requirement.architecture);
+  add(requirement.containers);
+  add_slots(requirement.slots);
+  for (const auto& part : requirement.parts) add_slots(part);
+  for (const auto& [name, texts] : labels) {
+    add(std::hash<std::string>{}(name));
+    for (const std::string& text : texts) add(std::hash<std::string>{}(text));
+  }
+  return hash;
+}
+
+}  // namespace
 
 std::optional<AgentIndex> Scores::highest() const noexcept {
   const auto block = std::ranges::max_element(best_);
@@ -54,10 +89,12 @@ const Scores& ScoreCache::refreshed(const SchedView& view, const ScoreSelector& 
     if (rater_ == nullptr) throw std::runtime_error("its selector made no rater");
     epoch_ = agents.settings_epoch();
   }
-  auto it = known_.find(requirement.id);
+  const LabelRule& labels = view.label_rule(requirement.labels);
+  const std::uint64_t key = content_hash(requirement, labels);
+  auto it = known_.find(key);
   if (it == known_.end()) {
     if ((known_.size() + 1) * agents.size() > kScoresMax) known_.clear();
-    it = known_.try_emplace(requirement.id).first;
+    it = known_.try_emplace(key).first;
   }
   Scores& scores = it->second;
   const auto rate = [&](AgentIndex agent, bool fits) {
@@ -65,9 +102,10 @@ const Scores& ScoreCache::refreshed(const SchedView& view, const ScoreSelector& 
                            : Scores::kUnfit);
   };
   const auto& changed = agents.changed();
-  if (scores.epoch_ != agents.epoch() || scores.requirement_ != requirement ||
-      changed.size() - scores.followed_ > agents.size()) {
+  if (scores.epoch_ != agents.epoch() || !asks_alike(scores.requirement_, requirement) ||
+      scores.labels_ != labels || changed.size() - scores.followed_ > agents.size()) {
     scores.requirement_ = requirement;
+    scores.labels_ = labels;
     scores.assign(agents.size());
     std::array<std::uint8_t, Scores::kBlock> match{};
     for (std::size_t first = 0; first < agents.size(); first += Scores::kBlock) {
@@ -79,7 +117,11 @@ const Scores& ScoreCache::refreshed(const SchedView& view, const ScoreSelector& 
       }
     }
   } else {
+    // An agent that changed several times is looked at once.
+    seen_.resize(agents.size(), 0);
+    ++pass_;
     for (std::size_t i = scores.followed_; i < changed.size(); ++i) {
+      if (std::exchange(seen_[changed[i]], pass_) == pass_) continue;
       std::uint8_t match = 0;
       agents.match(changed[i], 1, requirement, container_limit, &match);
       rate(changed[i], match != 0);

@@ -28,6 +28,7 @@ class Scores {
   void settle();  // brings the maxima up to date after some calls of set()
 
   Requirement requirement_;
+  LabelRule labels_;                         // numbers of rules are used again
   std::uint64_t epoch_ = 0;                  // of the agents
   std::size_t followed_ = 0;                 // of their changes
   std::vector<std::int64_t> scores_, best_;  // by agent, by block
@@ -47,9 +48,11 @@ class ScoreCache {
 
  private:
   static constexpr std::size_t kScoresMax = 8'000'000;  // kept before all are forgotten
-  std::unordered_map<std::uint64_t, Scores> known_;     // by number of the requirement
+  std::unordered_map<std::uint64_t, Scores> known_;     // by content of the requirement
   std::unique_ptr<const Rater> rater_;
-  std::uint64_t epoch_ = 0;  // of the agents, when `rater_` was made
+  std::uint64_t epoch_ = 0;          // of the agents, when `rater_` was made
+  std::vector<std::uint64_t> seen_;  // by agent: the last call that looked at it
+  std::uint64_t pass_ = 0;
 };
 
 }  // namespace bai::sched

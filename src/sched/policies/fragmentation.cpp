@@ -76,30 +76,66 @@ class RunnableWeight {
 
  private:
   std::size_t at(std::size_t amount, std::size_t devices, std::size_t level) const noexcept {
-    return (amount * (levels_.size() + 1) + level) * (kDevicesMax + 1) + devices;
+    return (level * amounts_.size() + amount) * (kDevicesMax + 1) + devices;
   }
   std::vector<std::int64_t> amounts_, levels_, weights_;
 };
 
-// Amounts of devices that the workload cannot use, times the workload's total count.
-std::int64_t fragmented(const RunnableWeight& runnable, std::int64_t total, std::size_t level,
-                        std::span<const std::int64_t> left) {
-  std::int64_t all = 0;
-  for (const std::int64_t l : left) all += l;
-  std::int64_t usable = 0;
-  for (std::size_t a = 0; a < runnable.amounts().size(); ++a) {
-    const std::int64_t amount = runnable.amounts()[a];
-    std::int64_t large = 0;
-    std::size_t count = 0;
-    for (const std::int64_t l : left) {
-      const bool fits = l >= amount;
-      large += fits ? l : 0;
-      count += fits ? 1 : 0;
+// An agent's devices as the workload sees them: for each amount of a device that it asks for, how
+// many devices have it, and what these have together.
+class Census {
+ public:
+  Census(const RunnableWeight& runnable, std::int64_t total, std::span<const std::int64_t> left)
+      : runnable_(runnable), total_(total) {
+    for (const std::int64_t l : left) all_ += l;
+    for (std::size_t a = 0; a < runnable.amounts().size(); ++a) {
+      const std::int64_t amount = runnable.amounts()[a];
+      std::int64_t large = 0, count = 0;
+      for (const std::int64_t l : left) {
+        const std::int64_t fits = l >= amount ? 1 : 0;
+        large += fits * l;
+        count += fits;
+      }
+      large_[a] = large;
+      count_[a] = count;
     }
-    usable += large * runnable.weight(a, count, level);
   }
-  return total * all - usable;
-}
+
+  void take_whole(std::int64_t number) {
+    all_ -= number * kUnitsPerDevice;
+    for (std::size_t a = 0; a < runnable_.amounts().size(); ++a) {
+      large_[a] -= number * kUnitsPerDevice;
+      count_[a] -= number;
+    }
+  }
+
+  // Amounts that the workload cannot use, times its total count, with `level` of the processors...
+  std::int64_t fragmented(std::size_t level) const {
+    std::int64_t usable = 0;
+    for (std::size_t a = 0; a < runnable_.amounts().size(); ++a) {
+      usable += large_[a] * runnable_.weight(a, static_cast<std::size_t>(count_[a]), level);
+    }
+    return total_ * all_ - usable;
+  }
+  // ... and when a device that has `has` gives `units` of it.
+  std::int64_t fragmented_after(std::size_t level, std::int64_t has, std::int64_t units) const {
+    std::int64_t usable = 0;
+    for (std::size_t a = 0; a < runnable_.amounts().size(); ++a) {
+      const std::int64_t amount = runnable_.amounts()[a];
+      const std::int64_t was = has >= amount ? 1 : 0, stays = has - units >= amount ? 1 : 0;
+      const std::int64_t large = large_[a] - was * has + stays * (has - units);
+      const auto count = static_cast<std::size_t>(count_[a] - was + stays);
+      usable += large * runnable_.weight(a, count, level);
+    }
+    return total_ * (all_ - units) - usable;
+  }
+
+ private:
+  const RunnableWeight& runnable_;
+  std::int64_t total_, all_ = 0;
+  // Only as many as the workload has amounts; left as they are beyond.
+  std::array<std::int64_t, kUnitsPerDevice + 1> large_, count_;
+};
 
 class FragmentationRater final : public Rater {
  public:
@@ -117,27 +153,23 @@ class FragmentationRater final : public Rater {
 
   std::int64_t score(const SchedView& view, const Requirement& requirement,
                      AgentIndex agent) const override {
-    const auto devices = amounts_.devices(view, agent);
-    std::array<std::int64_t, kDevicesMax> copy;
-    std::ranges::copy(devices, copy.begin());
-    const std::span<std::int64_t> left(copy.data(), devices.size());
-    const std::int64_t before = now(view, agent, left);
-    const std::size_t level = level_after(view, requirement, agent);
-    std::int64_t wanted = amounts_.device(requirement);
-    for (std::size_t i = 0; i < left.size() && wanted >= kUnitsPerDevice; ++i) {
-      if (left[i] < kUnitsPerDevice) continue;
-      left[i] -= kUnitsPerDevice;
-      wanted -= kUnitsPerDevice;
-    }
+    const auto left = amounts_.devices(view, agent);
     const RunnableWeight& runnable = runnable_[runnable_of_[agent]];
-    if (wanted == 0) return rate(before - fragmented(runnable, options_.total, level, left));
+    Census census(runnable, options_.total, left);
+    const std::int64_t cpu = amounts_.free_cpu(view, agent);
+    const std::int64_t before = census.fragmented(runnable.level_of(cpu));
+    const std::size_t level = runnable.level_of(cpu - amounts_.cpu(requirement));
+    const std::int64_t wanted = amounts_.device(requirement);
+    std::int64_t whole = wanted / kUnitsPerDevice;
+    const std::int64_t rest = wanted % kUnitsPerDevice;
+    if (whole > 0) census.take_whole(whole);
+    if (rest == 0) return rate(before - census.fragmented(level));
     std::int64_t least = std::numeric_limits<std::int64_t>::max(), seen = -1;
-    for (std::size_t i = 0; i < left.size(); ++i) {
-      if (left[i] < wanted || left[i] == seen) continue;
-      seen = left[i];
-      left[i] -= wanted;
-      least = std::min(least, fragmented(runnable, options_.total, level, left));
-      left[i] += wanted;
+    for (const std::int64_t has : left) {
+      if (has >= kUnitsPerDevice && whole-- > 0) continue;
+      if (has < rest || has == seen) continue;
+      seen = has;
+      least = std::min(least, census.fragmented_after(level, has, rest));
     }
     return rate(before - least);
   }
@@ -148,19 +180,17 @@ class FragmentationRater final : public Rater {
                        SlotIndex slot, std::int64_t units,
                        std::span<const std::int64_t> free) const {
     if (!amounts_.is_device(slot)) return tightest_device(units, free);
-    std::array<std::int64_t, kDevicesMax> copy;
-    std::ranges::copy(free, copy.begin());
-    const std::span<std::int64_t> left(copy.data(), free.size());
-    const std::int64_t before = now(view, agent, amounts_.devices(view, agent));
-    const std::size_t level = level_after(view, requirement, agent);
+    const RunnableWeight& runnable = runnable_[runnable_of_[agent]];
+    const std::int64_t cpu = amounts_.free_cpu(view, agent);
+    const std::int64_t before = Census(runnable, options_.total, amounts_.devices(view, agent))
+                                    .fragmented(runnable.level_of(cpu));
+    const Census census(runnable, options_.total, free);
+    const std::size_t level = runnable.level_of(cpu - amounts_.cpu(requirement));
     std::uint32_t best = 0;
     std::optional<std::int64_t> best_score;
-    for (std::uint32_t i = 0; i < left.size(); ++i) {
-      if (left[i] < units) continue;
-      left[i] -= units;
-      const std::int64_t score =
-          rate(before - fragmented(runnable_[runnable_of_[agent]], options_.total, level, left));
-      left[i] += units;
+    for (std::uint32_t i = 0; i < free.size(); ++i) {
+      if (free[i] < units) continue;
+      const std::int64_t score = rate(before - census.fragmented_after(level, free[i], units));
       if (best_score && score <= *best_score) continue;
       best_score = score;
       best = i;
@@ -169,17 +199,6 @@ class FragmentationRater final : public Rater {
   }
 
  private:
-  std::int64_t now(const SchedView& view, AgentIndex agent,
-                   std::span<const std::int64_t> left) const {
-    const RunnableWeight& runnable = runnable_[runnable_of_[agent]];
-    return fragmented(runnable, options_.total, runnable.level_of(amounts_.free_cpu(view, agent)),
-                      left);
-  }
-  std::size_t level_after(const SchedView& view, const Requirement& requirement,
-                          AgentIndex agent) const {
-    return runnable_[runnable_of_[agent]].level_of(amounts_.free_cpu(view, agent) -
-                                                   amounts_.cpu(requirement));
-  }
   std::int64_t rate(std::int64_t gain) const {
     if (options_.exact) return gain;
     const double mean = static_cast<double>(gain) / static_cast<double>(options_.total);
