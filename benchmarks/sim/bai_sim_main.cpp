@@ -1,0 +1,257 @@
+// bai-sim: replays traces through the planner on virtual time and compares policies.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/batch.hpp"
+#include "sim/figures.hpp"
+#include "sim/openb.hpp"
+#include "sim/report.hpp"
+#include "sim/synthetic.hpp"
+#include "sim/text_input.hpp"
+
+namespace {
+
+using namespace bai;
+using namespace bai::sim;
+
+constexpr int kFailed = 1, kUsage = 2;
+
+int report(const Error& error) {
+  fmt::print(stderr, "bai-sim: {}\n", error.message);
+  const bool input = error.code == ErrorCode::InvalidArgument || error.code == ErrorCode::NotFound;
+  return input ? kUsage : kFailed;
+}
+
+struct Common {
+  std::vector<std::string> policies;
+  std::string name, plot;
+  bool json = false;
+};
+
+int print(const Common& common, const std::vector<Column>& columns, const std::vector<Json>& rows) {
+  const std::string text = common.json ? json_text(rows) : table(columns, rows);
+  if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return 0;
+  return report({ErrorCode::Unavailable, "The result cannot be written.", {}, {}});
+}
+
+// Looks up every name before anything runs.
+template <class Policy>
+Result<std::vector<const Policy*>> resolve(const Common& common,
+                                           Result<const Policy*> (*find)(std::string_view)) {
+  if (!common.plot.empty()) {
+    if (auto can = check_plot(common.plot); !can) return std::unexpected(can.error());
+  }
+  std::vector<const Policy*> policies;
+  for (const std::string& name : common.policies) {
+    auto policy = find(name);
+    if (!policy) return std::unexpected(policy.error());
+    policies.push_back(*policy);
+  }
+  return policies;
+}
+
+Progress to(ProgressReport& report) {
+  return [&report](std::size_t done, std::size_t all, std::size_t waiting) {
+    report.at(done, all, waiting);
+  };
+}
+
+int simulate_batch(const Common& common, const JobLog& log, const Machine& machine,
+                   const std::string& selector, std::uint64_t seed) {
+  const auto policies = resolve<BatchPolicy>(common, find_batch_policy);
+  if (!policies) return report(policies.error());
+  std::vector<Json> rows;
+  std::vector<BatchRun> runs;
+  for (const BatchPolicy* policy : *policies) {
+    ProgressReport progress(fmt::format("{} {}", log.name, policy->name));
+    ResourceGroup settings = policy->settings();
+    if (!selector.empty()) settings.selector = selector;
+    auto run = run_batch(log, machine, *policy, settings, seed, to(progress));
+    if (!run) return report(run.error());
+    rows.push_back(to_json(log, *run));
+    if (!common.plot.empty()) runs.push_back(std::move(*run));
+  }
+  if (!common.plot.empty()) {
+    if (auto drawn = draw(batch_figure(log, runs), common.plot); !drawn) {
+      return report(drawn.error());
+    }
+  }
+  return print(common, batch_columns(), rows);
+}
+
+struct LogCommand {
+  std::string file;
+  std::int64_t procs = 0;
+};
+
+int run_log(const Common& common, const LogCommand& command, bool philly) {
+  const auto text = read_input(command.file);
+  if (!text) return report(text.error());
+  auto log = philly ? parse_philly(command.file, *text, command.procs)
+                    : parse_swf(command.file, *text, command.procs);
+  if (!log) return report(log.error());
+  log->name = !common.name.empty() ? common.name
+              : philly             ? fmt::format("Philly-{}", command.procs)
+                                   : log_name(command.file);
+  return simulate_batch(common, *log, one_pool(command.procs), {}, 0);
+}
+
+struct OpenbCommand {
+  std::string nodes, pods, stream;
+  std::optional<std::uint64_t> seed;
+};
+
+// "<list>.seed42.txt.gz" -> 42
+std::optional<std::uint64_t> seed_of(const std::string& path) {
+  const auto at = path.rfind(".seed");
+  if (at == path.npos) return std::nullopt;
+  std::uint64_t seed = 0;
+  const char* digits = path.c_str() + at + 5;
+  const auto [end, error] = std::from_chars(digits, path.c_str() + path.size(), seed);
+  if (error != std::errc{} || (*end != '.' && *end != '\0')) return std::nullopt;
+  return seed;
+}
+
+Result<OpenbTrace> read_openb(const Common& common, const OpenbCommand& command) {
+  OpenbTrace trace;
+  trace.podlist = common.name.empty() ? stem_of(command.pods) : common.name;
+  const auto nodes = read_input(command.nodes);
+  if (!nodes) return std::unexpected(nodes.error());
+  const auto pods = read_input(command.pods);
+  if (!pods) return std::unexpected(pods.error());
+  const auto stream = read_input(command.stream);
+  if (!stream) return std::unexpected(stream.error());
+  auto node_rows = parse_nodes(command.nodes, *nodes);
+  if (!node_rows) return std::unexpected(node_rows.error());
+  auto pod_rows = parse_pods(command.pods, *pods);
+  if (!pod_rows) return std::unexpected(pod_rows.error());
+  trace.nodes = std::move(*node_rows);
+  trace.pods = std::move(*pod_rows);
+  if (auto read = parse_stream(command.stream, *stream, trace); !read) {
+    return std::unexpected(read.error());
+  }
+  if (trace.capacity() > 0) return trace;
+  return fail(ErrorCode::InvalidArgument, fmt::format("{}: no node has a GPU.", command.nodes));
+}
+
+int run_openb_command(const Common& common, const OpenbCommand& command) {
+  const auto policies = resolve<PlacePolicy>(common, find_place_policy);
+  if (!policies) return report(policies.error());
+  const auto trace = read_openb(common, command);
+  if (!trace) return report(trace.error());
+  const auto named = seed_of(command.stream);
+  if (!command.seed && !named) {
+    return report({ErrorCode::InvalidArgument,
+                   fmt::format("{}: its name does not say the seed (\".seed42.\"); give --seed.",
+                               command.stream),
+                   {},
+                   {}});
+  }
+  const std::uint64_t seed = command.seed ? *command.seed : *named;
+  std::vector<Json> rows;
+  std::vector<OpenbRun> runs;
+  for (const PlacePolicy* policy : *policies) {
+    ProgressReport progress(fmt::format("{} {}", trace->podlist, policy->name));
+    auto run = run_openb(*trace, *policy, seed, to(progress));
+    if (!run) return report(run.error());
+    rows.push_back(to_json(*trace, *run));
+    if (!common.plot.empty()) runs.push_back(std::move(*run));
+  }
+  if (!common.plot.empty()) {
+    if (auto drawn = draw(openb_figure(*trace, runs), common.plot); !drawn) {
+      return report(drawn.error());
+    }
+  }
+  return print(common, openb_columns(), rows);
+}
+
+void add_common(CLI::App& app, Common& common) {
+  app.add_option("--policy", common.policies, "One or several, separated by commas")
+      ->delimiter(',')
+      ->required();
+  app.add_flag("--json", common.json, "One object for each policy; a list of several");
+  app.add_option("--plot", common.plot, "Also draw curves to this .png or .svg (with gnuplot)");
+}
+
+constexpr std::uint64_t kSeedMax = std::uint64_t{1} << 62;
+
+struct Commands {
+  Common common;
+  LogCommand log;
+  OpenbCommand openb;
+  SyntheticOptions synthetic;
+  std::string selector;
+  int status = 0;
+};
+
+void add_log_command(CLI::App& app, Commands& c, bool philly) {
+  auto* sub = app.add_subcommand(
+      philly ? "philly" : "swf",
+      philly ? "Jobs of the Philly GPU trace (CSV)" : "Jobs of a log in Standard Workload Format");
+  sub->add_option("--log", c.log.file, "Job log, plain or gzip")->required();
+  sub->add_option(philly ? "--gpus" : "--procs", c.log.procs, "Size of the machine")
+      ->required()
+      ->check(CLI::Range(std::int64_t{1}, kProcsMax));
+  sub->add_option("--name", c.common.name, "What to call the log");
+  add_common(*sub, c.common);
+  sub->callback([&c, philly] { c.status = run_log(c.common, c.log, philly); });
+}
+
+void add_openb_command(CLI::App& app, Commands& c) {
+  auto* sub = app.add_subcommand("openb", "Pods of the openb trace, which share GPUs");
+  sub->add_option("--nodes", c.openb.nodes, "Node list (CSV), plain or gzip")->required();
+  sub->add_option("--pods", c.openb.pods, "Pod list (CSV), plain or gzip")->required();
+  sub->add_option("--stream", c.openb.stream, "Order of nodes and arrivals, plain or gzip")
+      ->required();
+  sub->add_option("--seed", c.openb.seed, "For Random (default: from the stream's name)")
+      ->check(CLI::Range(std::uint64_t{0}, kSeedMax));
+  sub->add_option("--name", c.common.name, "What to call the pod list");
+  add_common(*sub, c.common);
+  sub->callback([&c] { c.status = run_openb_command(c.common, c.openb); });
+}
+
+void add_synthetic_command(CLI::App& app, Commands& c) {
+  auto* sub = app.add_subcommand("synthetic", "Generated sessions on generated agents");
+  sub->add_option("--agents", c.synthetic.agents, "How many agents")
+      ->required()
+      ->check(CLI::Range(std::int64_t{1}, kAgentsMax));
+  sub->add_option("--sessions", c.synthetic.sessions, "How many sessions arrive")
+      ->required()
+      ->check(CLI::Range(std::int64_t{1}, kSessionsMax));
+  sub->add_option("--seed", c.synthetic.seed, "Of everything that is drawn")
+      ->capture_default_str()
+      ->check(CLI::Range(std::uint64_t{0}, kSeedMax));
+  sub->add_option("--load", c.synthetic.load, "Cores asked for as a share of those there are")
+      ->capture_default_str()
+      ->check(CLI::Range(0.01, 100.0));
+  sub->add_option("--selector", c.selector, "How agents are chosen (default: concentrated)");
+  add_common(*sub, c.common);
+  sub->callback([&c] {
+    const Synthetic made = generate(c.synthetic);
+    c.status = simulate_batch(c.common, made.log, made.machine, c.selector, c.synthetic.seed);
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Scheduling policies on recorded and generated work, on virtual time"};
+  app.require_subcommand(1);
+  Commands commands;
+  add_log_command(app, commands, false);
+  add_log_command(app, commands, true);
+  add_openb_command(app, commands);
+  add_synthetic_command(app, commands);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  return commands.status;
+}
