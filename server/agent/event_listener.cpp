@@ -18,6 +18,9 @@ constexpr int kListenBacklog = 4096;  // a whole cluster may dial at once
 constexpr int kMessagesPerTurn = 1000;
 constexpr std::size_t kMaxLoggedKinds = 64;
 constexpr std::uint64_t kRouterToken = 1;
+// Nobody waits for a heartbeat's acknowledgement: it goes out with the next thing to do, at the
+// latest after this. A thousand agents would wake this thread twice as often otherwise.
+constexpr auto kHeartbeatAckWait = std::chrono::milliseconds(50);
 
 using EventKey = std::pair<std::string, std::uint64_t>;  // connection, sequence number
 
@@ -25,31 +28,34 @@ struct Outbox {
   explicit Outbox(Poller* to_wake) : poller(to_wake) {}
   std::mutex mutex;
   std::vector<std::pair<EventKey, bool>> done;
-  Poller* poller;  // null once the listener is gone
+  bool is_woken = false;  // since `done` was last taken
+  Poller* poller;         // null once the listener is gone
 
-  void put(EventKey key, bool durable) {
+  void put(EventKey key, bool durable, bool may_wait) {
     const std::lock_guard lock(mutex);
     if (poller == nullptr) return;
     done.emplace_back(std::move(key), durable);
-    if (done.size() == 1) poller->wake();
+    if (!may_wait && !std::exchange(is_woken, true)) poller->wake();
   }
 };
 
 // Counts as refused when it is dropped without a call.
 class DoneToken {
  public:
-  DoneToken(std::shared_ptr<Outbox> outbox, EventKey key)
-      : outbox_(std::move(outbox)), key_(std::move(key)) {}
+  DoneToken(std::shared_ptr<Outbox> outbox, EventKey key, bool may_wait)
+      : outbox_(std::move(outbox)), key_(std::move(key)), may_wait_(may_wait) {}
   DoneToken(DoneToken&&) noexcept = default;
   DoneToken& operator=(DoneToken&&) = delete;
   ~DoneToken() { (*this)(false); }
   void operator()(bool durable) {
-    if (auto outbox = std::exchange(outbox_, nullptr)) outbox->put(std::move(key_), durable);
+    if (auto outbox = std::exchange(outbox_, nullptr))
+      outbox->put(std::move(key_), durable, may_wait_);
   }
 
  private:
   std::shared_ptr<Outbox> outbox_;
   EventKey key_;
+  bool may_wait_;
 };
 
 }  // namespace
@@ -123,7 +129,9 @@ void EventListener::Impl::run() {
   while (!stopping_) {
     drain();
     take_done();
-    poller_.wait(ready, steady_clock::now() + std::chrono::hours(more_ ? 0 : 1));
+    std::chrono::milliseconds wait{0};
+    if (!more_) wait = open_.empty() ? std::chrono::hours(1) : kHeartbeatAckWait;
+    poller_.wait(ready, steady_clock::now() + wait);
   }
   take_done();
   router_.close();
@@ -174,7 +182,8 @@ void EventListener::Impl::on_message(const Frames& frames) {
   ++received_;
   open_.insert(key);
   in_flight_ = open_.size();
-  sink_(*std::move(event), DoneToken(outbox_, std::move(key)));
+  const bool may_wait = std::holds_alternative<AgentHeartbeat>(event->body);
+  sink_(*std::move(event), DoneToken(outbox_, std::move(key), may_wait));
 }
 
 void EventListener::Impl::take_done() {
@@ -182,6 +191,7 @@ void EventListener::Impl::take_done() {
   {
     const std::lock_guard lock(outbox_->mutex);
     done.swap(outbox_->done);
+    outbox_->is_woken = false;
   }
   if (done.empty()) return;
   for (const auto& [key, durable] : done) {
