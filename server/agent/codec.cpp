@@ -191,7 +191,7 @@ std::string python_repr(std::string_view text) {
 }
 
 std::string python_unrepr(std::string_view text) {
-  const std::string as_is(text);
+  std::string as_is(text);
   if (text.size() < 2 || (text[0] != '\'' && text[0] != '"') || text.back() != text[0])
     return as_is;
   const char quote = text[0];

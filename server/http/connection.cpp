@@ -212,7 +212,7 @@ void Connection::handle_request() {
   ++shared_.counters.requests;
   try {
     shared_.handler(std::move(request), Responder(shared_from_this()));
-  } catch (...) {
+  } catch (...) {  // NOLINT(bugprone-empty-catch)
     // The responder has been dropped on the way, which answered 500 if nobody did before.
   }
 }

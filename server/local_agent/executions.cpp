@@ -297,8 +297,7 @@ std::deque<Executions::Step> Executions::batch_steps(const Json& options) const 
   std::deque<Step> steps;
   const auto add = [&](std::string_view key, std::string status, std::string standard) {
     const std::string command(options[key].as_string());
-    if (!command.empty())
-      steps.push_back({std::move(status), command == "*" ? std::move(standard) : command});
+    if (!command.empty()) steps.push_back({std::move(status), command == "*" ? standard : command});
   };
   const bool python = config_.runtime == Runtime::Python;
   add("clean", "clean-finished", ":");

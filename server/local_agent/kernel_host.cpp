@@ -338,7 +338,8 @@ void KernelHost::on_gone(const KernelPtr& kernel) {
     kernel->state.ended = true;
     kernel->state.exit_code = kKilledExitCode;
     kernel->state.reason = "anomaly-detected";
-    write_file(kernel->dir + "/state.json", kernel->state.to_json().dump(), Durability::Disk);
+    // Unwritten, it is found dead once more by the next agent.
+    (void)write_file(kernel->dir + "/state.json", kernel->state.to_json().dump(), Durability::Disk);
   }
   kernels_.erase(kernel->id);
   const bool started = kernel->running;
@@ -349,7 +350,8 @@ void KernelHost::on_gone(const KernelPtr& kernel) {
       emit_batch(kernel);
     if (kernel->suppress_events) kernel->reported.set("ended", true);
     if (kernel->suppress_events)
-      write_file(kernel->dir + "/reported.json", kernel->reported.dump(), Durability::Process);
+      (void)write_file(kernel->dir + "/reported.json", kernel->reported.dump(),
+                       Durability::Process);
     else
       emit_terminated(kernel,
                       kernel->destroyers.empty() ? kernel->state.reason : kernel->destroy_reason);

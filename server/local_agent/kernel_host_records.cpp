@@ -118,7 +118,8 @@ void KernelHost::confirm_events() {
     if (!files.contains(path)) files[path] = read_json(path).value_or(Json::object());
     files[path].set(what, true);
   }
-  for (const auto& [path, json] : files) write_file(path, json.dump(), Durability::Process);
+  // What cannot be noted is told again by the next agent, and ignored.
+  for (const auto& [path, json] : files) (void)write_file(path, json.dump(), Durability::Process);
   unconfirmed_.clear();
 }
 

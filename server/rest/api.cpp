@@ -11,8 +11,6 @@
 namespace bai::server {
 namespace {
 
-using auth::AuthInput;
-
 std::unexpected<Error> unauthorized(std::string message) {
   return fail(ErrorCode::Unauthenticated, std::move(message), "auth-failed");
 }

@@ -1,6 +1,8 @@
 // Ours: what there is to run on, for everybody who may use the cluster.
 #include <fmt/format.h>
 
+#include <set>
+
 #include "http/text.hpp"
 #include "rest/context.hpp"
 #include "rest/fields.hpp"

@@ -33,7 +33,9 @@ class UniqueIndex {
     auto values = tuple(row);
     if (!values) return false;
     auto it = entries_.lower_bound({*values, Value{}});
-    return it != entries_.end() && ++it != entries_.end() && it->first == *values;
+    if (it == entries_.end()) return false;
+    ++it;
+    return it != entries_.end() && it->first == *values;
   }
 
  private:
