@@ -27,13 +27,15 @@ if [ ! -f build/release/CMakeCache.txt ]; then
     cat build-quickstart.log; exit 1; }
   rm -f build-quickstart.log
 fi
-cmake --build build/release --parallel "$(nproc)" --target bai-manager-server baictl
+cmake --build build/release --parallel "${BAI_JOBS:-$(nproc)}" --target bai-manager-server baictl
 
 say "3. A server with a fresh database and its bundled agent"
-if [ -f "$data/server.pid" ] && kill -0 "$(cat "$data/server.pid")" 2>/dev/null; then
+# By its name too: after a restart of the machine the number may be somebody else's.
+earlier=$(cat "$data/server.pid" 2>/dev/null || true)
+if [ -n "$earlier" ] && grep -qs bai-manager-server "/proc/$earlier/cmdline"; then
   echo "stopping the server that an earlier run left behind"
-  kill "$(cat "$data/server.pid")"
-  for _ in $(seq 100); do kill -0 "$(cat "$data/server.pid")" 2>/dev/null || break; sleep 0.1; done
+  kill "$earlier"
+  for _ in $(seq 100); do kill -0 "$earlier" 2>/dev/null || break; sleep 0.1; done
 fi
 for taken in "$port" "$event_port"; do
   if (exec 3<>"/dev/tcp/127.0.0.1/$taken") 2>/dev/null; then
@@ -76,7 +78,8 @@ program='import platform, math
 print("Hello from Python", platform.python_version(), "in process", __import__("os").getpid())
 print("The first primes:", [n for n in range(2, 40) if all(n % d for d in range(2, math.isqrt(n) + 1))])'
 printf '%s\n' "$program" | sed 's/^/    /'
-show "$bin/baictl" session exec first-light -c "$program"
+printf '$ %s\n' "$bin/baictl session exec first-light -c \"\$program\""
+"$bin/baictl" session exec first-light -c "$program"
 
 say "6. Removing it"
 show "$bin/baictl" session rm first-light
