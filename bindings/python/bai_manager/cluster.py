@@ -318,7 +318,7 @@ class Cluster:
         answer = self._engine.create_sessions(owner.access_key, [request])[0]
         if isinstance(answer, BaseException):
             raise answer
-        return answer
+        return str(answer)
 
     def submit_many(self, requests: "Iterable[Mapping[str, Any]]", user: User | None = None,
                     return_exceptions: bool = False) -> "List[Any]":
@@ -373,7 +373,7 @@ class Cluster:
     def session(self, session: SessionLike) -> "_core.Session":
         """The session as it is now, by id, by the name of a live one, or by an earlier view of it."""
         id = self._session_id(session)
-        found = self._engine.snapshot().find("session", id)
+        found: "_core.Session | None" = self._engine.snapshot().find("session", id)
         if found is None:
             raise NotFound(f"There is no session {id}", "session-not-found")
         return found
@@ -420,7 +420,7 @@ class Cluster:
         return self._engine.snapshot().table("agent")
 
     def agent(self, id: str) -> "_core.Agent":
-        found = self._engine.snapshot().find("agent", id)
+        found: "_core.Agent | None" = self._engine.snapshot().find("agent", id)
         if found is None:
             raise NotFound(f"There is no agent {id!r}", "agent-not-found")
         return found
@@ -503,7 +503,7 @@ class Cluster:
 
     @property
     def policy_errors(self) -> List[PolicyError]:
-        """What policies of one's own have raised, oldest first; the last thousand."""
+        """What policies of one's own have raised, oldest first; the last 200."""
         return [PolicyError(*entry) for entry in self._engine.policy_errors()]
 
     def check_invariants(self) -> None:

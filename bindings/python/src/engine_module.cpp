@@ -107,13 +107,13 @@ py::list history(const Engine& engine, const std::string& id) {
   const auto session = uuid_from<SessionId>(id, "session");
   const auto manager = engine.manager();
   const SnapshotPtr snapshot = manager->snapshot();
-  Result<std::vector<std::shared_ptr<const History>>> rows;
-  {
+  auto rows = [&] {
     const py::gil_scoped_release released;
-    rows = manager->history(session);
-  }
+    return manager->history(session);
+  }();
+  if (!rows) throw Failure(std::move(rows.error()));
   py::list out;
-  for (auto& row : must(std::move(rows))) {
+  for (auto& row : *rows) {
     out.append(make_stored_row(snapshot, EntityKind::History, std::move(row)));
   }
   return out;

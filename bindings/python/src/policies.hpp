@@ -10,7 +10,7 @@
 
 namespace bai::python {
 
-inline constexpr std::size_t kPolicyErrorsMax = 1000;  // remembered; the oldest are dropped
+inline constexpr std::size_t kPolicyErrorsMax = 200;  // remembered; the oldest are dropped
 
 // What the policies of one engine leave behind. Guarded by the GIL, except where it says otherwise.
 class PolicyHost {

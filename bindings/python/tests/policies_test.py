@@ -238,8 +238,9 @@ def test_validators(make_cluster):
     cluster.advance(1)
     got = {name: (cluster.session(name).status, cluster.why(name).code, cluster.why(name).message) for name in answers}
     assert got["none-1"][0] == "RUNNING"
-    assert got["text-1"] == ("PENDING", "refused", "Not now.") and got["whole-1"][1:] == ("late", "Too late.")
-    assert got["never-1"][1] == "never" and got["more-1"][1:] == ("refused", "First.\nSecond.")
+    for name, code, message in (("text-1", "refused", "Not now."), ("whole-1", "late", "Too late."),
+                                ("never-1", "never", "Cannot be."), ("more-1", "refused", "First.\nSecond.")):
+        assert got[name][:2] == ("PENDING", code) and got[name][2].startswith(message), name
 
 
 def test_a_refusal_that_time_lifts(make_cluster):
@@ -308,11 +309,11 @@ def test_the_errors_that_are_kept_are_bounded(make_cluster):
         raise ValueError(len(count))
 
     cluster = make_cluster(agents=1, policy={"selector": Chooses(choose)})
-    for _ in range(3000):
+    for _ in range(500):
         cluster.submit(cpu=1)
-        if len(count) >= 1002:
+        if len(count) >= 202:
             break
-    assert len(count) >= 1002 and len(cluster.policy_errors) == 1000
+    assert len(count) >= 202 and len(cluster.policy_errors) == 200
     assert cluster.policy_errors[-1].message.endswith(str(len(count)))
 
 
