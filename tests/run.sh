@@ -2,7 +2,7 @@
 # Builds and tests everything. Usage: tests/run.sh [unit|soak]
 #   (nothing)  all checks and tests; what CI runs
 #   unit       the fast subset: unit tests and checks of the sources
-#   soak       the same tests, longer: more kills, more seeds
+#   soak       the same tests, longer: more kills and seeds, all of clang-tidy, data races
 # One closing line: "N passed, N failed". BAI_JOBS limits parallel compilations.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -54,6 +54,17 @@ run_ctest() {
 configure() { cmake --preset "$1" -DBAI_WERROR="${BAI_WERROR:-${CI:+ON}}" "${@:2}"; }
 build() { cmake --build "build/$1" --parallel "$jobs" "${@:2}"; }
 
+# Builds and runs tests under a sanitizer. $1: preset; $2: tests; then targets, where they differ.
+run_sanitized() {
+  local preset=$1 names=$2 targets
+  shift 2
+  read -ra targets <<<"$names"
+  [ $# -gt 0 ] && targets=("$@")
+  check "configure-$preset" configure "$preset" -DBAI_WERROR=OFF -DBAI_EXAMPLES=OFF -DBAI_BENCHMARKS=OFF
+  check "build-$preset" build "$preset" --target "${targets[@]}"
+  run_ctest "$preset" "build/$preset" -R "^(${names// /|})\$" --parallel "$jobs"
+}
+
 bash tests/install_packages.sh tests/packages.txt || { echo "0 passed, 1 failed"; exit 1; }
 
 check sources python3 tests/tidy/check_sources.py
@@ -67,6 +78,11 @@ if [ "$failed" -gt 0 ]; then
   exit 1
 fi
 
+# What changed last comes first; what was clean before is not looked at again (soak: everything).
+tidy_seconds=240
+[ "$mode" = soak ] && tidy_seconds=0
+[ "$mode" = unit ] || check clang-tidy bash tests/tidy/check_tidy.sh build/dev --seconds "$tidy_seconds"
+
 [ "$mode" = soak ] && export BAI_SOAK=1 BAI_TEST_TIMEOUT=3600
 if [ "$mode" = unit ]; then
   run_ctest unit build/dev -L unit --parallel "$jobs"
@@ -74,11 +90,20 @@ else
   run_ctest tests build/dev -LE 'serial|soak' --parallel "$jobs"
   run_ctest serial build/dev -L serial
   [ "$mode" = soak ] && run_ctest soak build/dev -L soak
-  # Undefined behaviour and memory errors, in the rooms where pointers live.
-  sanitized=(unit_base unit_storage conformance unit_server_http unit_server_auth)
-  check configure-asan configure asan -DBAI_WERROR=OFF -DBAI_EXAMPLES=OFF -DBAI_BENCHMARKS=OFF
-  check build-asan build asan --target "${sanitized[@]}"
-  run_ctest asan build/asan -R "^($(IFS='|'; echo "${sanitized[*]}"))\$" --parallel "$jobs"
+  # Memory errors and undefined behaviour; then data races. Virtual time where there is any: both
+  # are several times slower than the plain build.
+  export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
+  export UBSAN_OPTIONS=print_stacktrace=1
+  export TSAN_OPTIONS=halt_on_error=1:suppressions=$PWD/tests/tsan.supp
+  [ "$mode" = soak ] || export BAI_SIM_SEEDS=${BAI_SIM_SANITIZED_SEEDS:-8} BAI_SIM_BRIEF=1
+  asan_tests=(unit_base unit_model unit_storage unit_runtime conformance unit_server_http
+    unit_server_auth unit_server_agent unit_server_local_agent sim)
+  [ "$mode" = soak ] && asan_tests+=(unit_core unit_sched)  # minutes each
+  run_sanitized asan "${asan_tests[*]}"
+  if [ "$mode" = soak ]; then  # the last two drive a whole server over real sockets
+    run_sanitized tsan "unit_runtime unit_server_http unit_server_local_agent e2e_api_test e2e_session_test" \
+      unit_runtime unit_server_http unit_server_local_agent bai-manager-server bai-local-agent
+  fi
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
