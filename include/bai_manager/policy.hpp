@@ -127,8 +127,11 @@ struct Holding {
 struct HeldAmounts {
   std::span<const std::int64_t> before, granted;  // by slot: before this pass, and by it
   std::int64_t sessions = 0, sftp_sessions = 0;
+  std::int64_t before_of(SlotIndex slot) const noexcept {
+    return slot < before.size() ? before[slot] : 0;
+  }
   std::int64_t of(SlotIndex slot) const noexcept {
-    return (slot < before.size() ? before[slot] : 0) + (slot < granted.size() ? granted[slot] : 0);
+    return before_of(slot) + (slot < granted.size() ? granted[slot] : 0);
   }
   std::size_t slots() const noexcept { return std::max(before.size(), granted.size()); }
 };
@@ -222,6 +225,8 @@ class SchedView {
   const std::string& image(const PendingSession& session) const noexcept;
   DependencyState dependency(std::string_view session_id) const noexcept;
   // The pending sessions of a ring of dependencies that this one waits for, or is in; usually none.
+  // When the ring is not closed within kRingShown steps, those on the way to it.
+  static constexpr std::size_t kRingShown = 8;
   std::vector<SessionId> dependency_ring(const PendingSession& session) const;
   const ResourceGroup& settings() const noexcept;  // of the resource group
 
@@ -408,8 +413,9 @@ class PolicyRegistry {
   Table<Selector> selectors_;
 };
 
-// fifo, lifo, drf; dependencies, reserved-start, resource-policy; concentrated, dispersed, legacy,
-// roundrobin. Explicit: nothing registers itself. AlreadyExists when one of the names is taken.
+// fifo, lifo, drf, fair-share; dependencies, reserved-start, resource-policy; concentrated,
+// dispersed, legacy, roundrobin. Explicit: nothing registers itself. AlreadyExists when one of the
+// names is taken.
 Status add_builtin_policies(PolicyRegistry& registry);
 
 }  // namespace bai

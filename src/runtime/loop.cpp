@@ -339,6 +339,7 @@ void Manager::Impl::maybe_plan() {
 
 void Manager::Impl::planned(Plan plan, Duration took, std::size_t waiting) {
   for (const std::string& error : plan.errors) log(LogLevel::Error, error);
+  for (const std::string& notice : plan.notices) log(LogLevel::Warn, notice);
   if (ports_.metrics) ports_.metrics->pass_done(took, plan.placements.size(), waiting);
   if (plan_wake_ != 0) env_.loop.cancel(std::exchange(plan_wake_, 0));
   if (plan.wake_at) {

@@ -36,6 +36,7 @@ struct GroupMemory {
   std::optional<Result<PolicySet>> policies;
   std::vector<Arrival> walked;    // sessions whose last reason was their own
   std::vector<Arrival> arrivals;  // not looked at yet
+  std::string notice;             // said last about `settings`
   std::string told_to_all;        // the message that everyone in the queue got; usually empty
   ScoreCache scores;              // of the policies' selector
 };

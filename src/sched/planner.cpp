@@ -29,7 +29,7 @@ struct Planner::Impl {
 
   void plan_group(std::uint32_t at, sched::Ledger& ledger, Timestamp now, std::uint64_t seed,
                   Plan& plan);
-  bool has_policies(const Group& group, GroupMemory& memory);
+  bool has_policies(const Group& group, GroupMemory& memory, Plan& plan);
   void emit(const std::vector<Telling>& tellings, Plan& plan);
   void fail_group(const Group& group, GroupMemory& memory, std::string error, Plan& plan);
 };
@@ -62,11 +62,14 @@ Plan Planner::plan(Timestamp now, std::uint64_t seed) {
   return plan;
 }
 
-bool Planner::Impl::has_policies(const Group& group, GroupMemory& memory) {
+bool Planner::Impl::has_policies(const Group& group, GroupMemory& memory, Plan& plan) {
   if (memory.settings != group.row || !memory.policies) {
     memory.settings = group.row;
     memory.scores.clear();
     memory.policies = sched::make_policy_set(*registry, *group.row);
+    const std::string notice = memory.policies->has_value() ? (*memory.policies)->notice : "";
+    if (!notice.empty() && notice != memory.notice) plan.notices.push_back(notice);
+    memory.notice = notice;
   }
   return memory.policies->has_value();
 }
@@ -91,7 +94,7 @@ void Planner::Impl::plan_group(std::uint32_t at, sched::Ledger& ledger, Timestam
     return fail_group(group, memory,
                       fmt::format("Resource group {} does not exist.", group.name.str()), plan);
   }
-  if (!has_policies(group, memory)) {
+  if (!has_policies(group, memory, plan)) {
     return fail_group(group, memory, memory.policies->error().message, plan);
   }
   if (group.agents.taking() == 0) {

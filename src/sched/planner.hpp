@@ -42,6 +42,7 @@ struct Plan {
   std::vector<Explained> explained;
   std::optional<Timestamp> wake_at;  // a requested start or retry that becomes due
   std::vector<std::string> errors;   // of policies: that resource group's pass is abandoned
+  std::vector<std::string> notices;  // about settings, said once
 };
 
 struct PlanLimits {

@@ -15,10 +15,12 @@ struct PolicySet {
   std::unique_ptr<const Sequencer> sequencer;
   std::vector<std::unique_ptr<const Validator>> validators;
   std::unique_ptr<const Selector> selector;
+  bool rates_agents = false;  // the selector is a ScoreSelector
   bool strict_designation = false;
   std::uint32_t container_limit = 0xffff'ffff;  // per agent
   std::uint32_t backfill_depth = kBackfillDepth;
   bool shortest_backfill = false;
+  std::string notice;  // for the log, once; usually empty
 };
 
 // Members of ResourceGroup::policy_options:
@@ -27,6 +29,7 @@ struct PolicySet {
 //   default_runtime_s       how long a session runs that declares nothing; absent: nobody knows
 //   backfill_depth          conservative: sessions that are promised a start; those behind wait
 //   backfill_order          easy: "queue" (default) or "shortest" first among those behind the head
+//   scheduler_fallback      the sequencer for a row from elsewhere whose own is not known here
 //   sequencer, selector     objects: options of the policy
 //   validators              names; absent: all that are registered
 //   validator_options       object: name -> options

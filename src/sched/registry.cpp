@@ -210,6 +210,7 @@ struct GroupOptions {
   std::int64_t container_count = 0;
   std::int64_t default_runtime_s = 0, backfill_depth = 0;
   bool shortest_backfill = false;
+  std::string scheduler_fallback;
   bool lists_validators = false;
   std::vector<std::string> validators;
 };
@@ -226,6 +227,7 @@ Result<GroupOptions> read_group_options(const Json& object) {
   options.backfill_depth = reader.integer("backfill_depth", kBackfillDepth, 1, kBackfillDepthMax);
   options.shortest_backfill =
       reader.choice("backfill_order", {"queue", "shortest"}, "queue") == "shortest";
+  options.scheduler_fallback = reader.text("scheduler_fallback", "");
   options.lists_validators = own.find("validators") != nullptr;
   options.validators = reader.texts("validators");
   if (auto read = reader.finish(); !read) {
@@ -264,11 +266,18 @@ Result<PolicySet> make_set(const PolicyRegistry& registry, const ResourceGroup& 
   set.backfill_depth = static_cast<std::uint32_t>(options->backfill_depth);
   set.shortest_backfill = options->shortest_backfill;
   auto sequencer = registry.make_sequencer(group.scheduler, group.policy_options["sequencer"]);
+  if (!sequencer && sequencer.error().code == ErrorCode::NotFound &&
+      !options->scheduler_fallback.empty()) {
+    set.notice = fmt::format("Resource group {} is planned by {}: {}", group.name.str(),
+                             options->scheduler_fallback, sequencer.error().message);
+    sequencer = registry.make_sequencer(options->scheduler_fallback, Json());
+  }
   if (!sequencer) return std::unexpected(std::move(sequencer.error()));
   set.sequencer = std::move(*sequencer);
   auto selector = registry.make_selector(group.selector, group.policy_options["selector"]);
   if (!selector) return std::unexpected(std::move(selector.error()));
   set.selector = std::move(*selector);
+  set.rates_agents = dynamic_cast<const ScoreSelector*>(set.selector.get()) != nullptr;
   const auto validators =
       make_validators(registry, *options, group.policy_options["validator_options"], set);
   if (!validators) return std::unexpected(validators.error());

@@ -107,7 +107,8 @@ std::vector<SessionId> SchedView::dependency_ring(const PendingSession& session)
   if (!finder.waits_for_ring(*start)) return {};
   // From one that waits for the ring to the next, until one comes again.
   std::vector<PendingIndex> path{*start};
-  while (true) {
+  std::vector<SessionId> ids;
+  while (path.size() < kRingShown) {
     const auto dependencies = finder.dependencies(path.back());
     const auto next = std::ranges::find_if(
         dependencies, [&](PendingIndex at) { return finder.waits_for_ring(at); });
@@ -116,10 +117,11 @@ std::vector<SessionId> SchedView::dependency_ring(const PendingSession& session)
       path.push_back(*next);
       continue;
     }
-    std::vector<SessionId> ring;
-    for (auto it = seen; it != path.end(); ++it) ring.push_back(mirror.waiting(*it).session.id);
-    return ring;
+    path.erase(path.begin(), seen);
+    break;
   }
+  for (const PendingIndex at : path) ids.push_back(mirror.waiting(at).session.id);
+  return ids;
 }
 
 HeldAmounts SchedView::held(ScopeKind kind, const PendingSession& session) const noexcept {
@@ -161,7 +163,7 @@ namespace sched {
 std::optional<PendingIndex> Mirror::find_waiting(const SessionId& id) const noexcept {
   const auto it = sessions_.find(id);
   if (it == sessions_.end() || it->second.waiting == kNone) return std::nullopt;
-  return it->second.waiting;
+  return waiting_[it->second.waiting].has_row ? std::optional(it->second.waiting) : std::nullopt;
 }
 
 const KeypairPolicy* Mirror::key_policy(const AccessKey& key) const noexcept {

@@ -13,6 +13,9 @@ Status add_builtin_policies(PolicyRegistry& registry) {
       registry.add_validator("dependencies", sched::make_dependencies),
       registry.add_validator("reserved-start", sched::make_reserved_start),
       registry.add_validator("resource-policy", sched::make_resource_policy),
+      registry.add_validator("session-types", sched::make_session_types),
+      registry.add_validator("images", sched::make_images),
+      registry.add_validator("container-count", sched::make_container_count),
       registry.add_selector("concentrated", sched::make_concentrated),
       registry.add_selector("dispersed", sched::make_dispersed),
       registry.add_selector("legacy", sched::make_dispersed),  // the same key

@@ -30,7 +30,7 @@ class DominantShares {
     const HeldAmounts held = view_->held(ScopeKind::User, session);
     Share largest;
     for (const auto& [slot, capacity] : capacities_) {
-      const Share share{held.of(slot), capacity};
+      const Share share{live_ ? held.of(slot) : held.before_of(slot), capacity};
       if (largest < share) largest = share;
     }
     return largest;

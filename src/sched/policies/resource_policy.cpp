@@ -1,4 +1,4 @@
-// Limits of the user, the project and the domain, over the whole cluster.
+// Limits of the user, the keypair, the project and the domain, over the whole cluster.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,7 +15,7 @@ std::string amount_text(const SchedView& view, SlotIndex slot, Amount amount) {
 
 // One line for every slot of which holding and request together exceed `limit(name)`.
 template <class Limit>
-std::string excess(const SchedView& view, const Holding& holding, const Request& request,
+std::string excess(const SchedView& view, const HeldAmounts& holding, const Request& request,
                    Limit&& limit) {
   std::vector<std::pair<std::string, std::string>> lines;
   const auto check = [&](SlotIndex slot, std::int64_t requested) {
@@ -29,10 +29,10 @@ std::string excess(const SchedView& view, const Holding& holding, const Request&
                           amount_text(view, slot, most), amount_text(view, slot, sum - most)));
   };
   for (const SlotRequest& r : request.total) check(r.slot, r.units);
-  for (SlotIndex slot = 0; slot < holding.units.size(); ++slot) {
+  for (SlotIndex slot = 0; slot < holding.slots(); ++slot) {
     const bool requested =
         std::ranges::any_of(request.total, [&](const SlotRequest& r) { return r.slot == slot; });
-    if (!requested && holding.units[slot] != 0) check(slot, 0);
+    if (!requested && holding.of(slot) != 0) check(slot, 0);
   }
   std::ranges::sort(lines);
   std::string text;
@@ -44,7 +44,8 @@ class ResourcePolicy final : public Validator {
  public:
   void check(const SchedView& view, const PendingSession& session,
              std::vector<Refusal>& refusals) const override {
-    check_user(view, session, refusals);
+    check_policy(view, session, ScopeKind::User, view.user_policy(session), refusals);
+    check_policy(view, session, ScopeKind::Keypair, view.other_key_policy(session), refusals);
     check_listed(view, session, ScopeKind::Project, view.project_limits(session), refusals);
     check_listed(view, session, ScopeKind::Domain, view.domain_limits(session), refusals);
   }
@@ -58,15 +59,17 @@ class ResourcePolicy final : public Validator {
                         false, Timestamp{}});
   }
 
-  static void check_user(const SchedView& view, const PendingSession& session,
-                         std::vector<Refusal>& refusals) {
-    const KeypairPolicy* policy = view.user_policy(session);
+  // The policy of the user's main keypair bounds all that the user has; that of another keypair
+  // what was asked for with it.
+  static void check_policy(const SchedView& view, const PendingSession& session, ScopeKind kind,
+                           const KeypairPolicy* policy, std::vector<Refusal>& refusals) {
     if (policy == nullptr) return;
-    const Holding holding = view.holding(ScopeKind::User, session);
+    const std::string_view who = to_string(kind);
+    const HeldAmounts holding = view.held(kind, session);
     const SlotMap& limits = policy->total_resource_slots;
     const Amount unlisted =
         policy->default_for_unspecified == UnspecifiedLimit::Limited ? Amount{0} : kInfiniteAmount;
-    refuse_slots("user", "user",
+    refuse_slots(who, who,
                  excess(view, holding, view.request(session),
                         [&](const std::string& name) {
                           return limits.contains(name) ? limits.get(name) : unlisted;
@@ -78,7 +81,7 @@ class ResourcePolicy final : public Validator {
     const std::int64_t now = is_private ? holding.sftp_sessions : holding.sessions;
     if (most <= 0 || now < most) return;
     refusals.push_back({"concurrency", "session_check-limit_forbidden",
-                        fmt::format("The user has {} of at most {} concurrent {}sessions.", now,
+                        fmt::format("The {} has {} of at most {} concurrent {}sessions.", who, now,
                                     most, is_private ? "system " : ""),
                         false, Timestamp{}});
   }
@@ -88,7 +91,7 @@ class ResourcePolicy final : public Validator {
     if (limits == nullptr || limits->empty()) return;
     const bool is_project = kind == ScopeKind::Project;
     refuse_slots(is_project ? "project" : "domain", is_project ? "group" : "domain",
-                 excess(view, view.holding(kind, session), view.request(session),
+                 excess(view, view.held(kind, session), view.request(session),
                         [&](const std::string& name) {
                           return limits->contains(name) ? limits->get(name) : kInfiniteAmount;
                         }),

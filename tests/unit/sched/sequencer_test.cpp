@@ -138,9 +138,42 @@ TEST_CASE("an unknown sequencer is an error of its resource group alone") {
   CHECK(placed(plan) == Ids{fine});
   REQUIRE(plan.errors.size() == 1);
   CHECK(contains(plan.errors[0], "no sequencer named \"unknown-x\""));
-  CHECK(contains(plan.errors[0], "drf, fifo, lifo"));
+  CHECK(contains(plan.errors[0], "drf, fair-share, fifo, lifo"));
   CHECK(q.world.reason(id).code == "policy-error");
 
   q.world.group().scheduler = "fifo";
   CHECK(placed(q.world.plan()) == Ids{id, fine});
+}
+
+TEST_CASE(
+    "A5 a row from elsewhere whose sequencer is unknown is planned by drf, and said so once") {
+  Queue q("unknown-x");
+  q.world.group().policy_options = Json::object({{"scheduler_fallback", "drf"}});
+  q.holds(1, {{"cpu", "50"}});
+  q.holds(2, {{"cpu", "10"}});
+  const auto heavy = q.of_user(1), light = q.of_user(2);
+  const Plan plan = q.world.plan();
+  CHECK(plan.errors.empty());
+  CHECK(placed(plan) == Ids{light, heavy});
+  REQUIRE(plan.notices.size() == 1);
+  CHECK(contains(plan.notices[0], "unknown-x"));
+  CHECK(contains(plan.notices[0], "drf"));
+  CHECK(q.world.plan().notices.empty());
+
+  q.world.group().policy_options = Json::object({{"scheduler_fallback", "unknown-y"}});
+  CHECK(contains(q.world.plan().errors.at(0), "unknown-y"));
+}
+
+TEST_CASE("drf: a user is one, whatever projects and keypairs the sessions have") {
+  Queue q("drf");
+  q.holds(1, {{"cpu", "1"}});
+  Session first = q.world.draft(), second = q.world.draft(), other = q.world.draft();
+  first.access_key = AccessKey("AK-a");
+  second.project = numbered<ProjectId>(7);
+  other.user = numbered<UserId>(2);
+  const auto a = q.world.add(first, {{{{"cpu", "60"}}}});
+  const auto b = q.world.add(second, {{{{"cpu", "1"}}}});
+  const auto c = q.world.add(other, {{{{"cpu", "2"}}}});
+  const auto d = q.of_user(2);
+  CHECK(placed(q.world.plan()) == Ids{c, a, d, b});
 }
