@@ -92,7 +92,7 @@ class Surveyor {
     const std::uint64_t containers = std::uint64_t{agents_.containers(a)} + requirement_.containers;
     const std::uint64_t over =
         containers > filter_.container_limit ? containers - filter_.container_limit : 0;
-    if (lacking == 0) survey_.amounts_free = true;
+    if (lacking == 0 && over > 0) survey_.amounts_free = true;
     if (over > 0) lacking |= kContainersBit;
     ++survey_.tallies[lacking == 0 ? std::pair{Rejection::Devices, std::uint64_t{0}}
                                    : std::pair{Rejection::Shortage, lacking}];
@@ -187,6 +187,7 @@ std::string closest_text(const ViewSource& source, const Survey& survey,
     words.push_back(fmt::format("{} place{} for containers", survey.closest_containers,
                                 survey.closest_containers == 1 ? "" : "s"));
   }
+  if (words.empty()) words.emplace_back("a device with enough left");
   const AgentIndex closest = *survey.closest;
   return fmt::format("{}, lacks {}", source.group.agents.id(closest).str(), join_words(words));
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "base/assert.hpp"
+
 namespace bai::sched {
 
 namespace {
@@ -250,6 +252,21 @@ void Future::placed(AgentIndex agent, const Requirement& requirement, Duration e
   if (promised == promised_.end()) return;
   for (Check& check : promised->second) {
     if (check.at < end) give(check.free, requirement.slots, -1);
+  }
+}
+
+void Future::withdrawn(AgentIndex agent, const Requirement& requirement, Duration estimate) {
+  const std::int64_t end = add(now_, estimate);
+  const auto same_end = std::ranges::equal_range(ours_, end, {}, &Release::at);
+  const auto it = std::ranges::find_if(same_end, [&](const Release& release) {
+    return release.agent == agent && release.slots == &requirement.slots;
+  });
+  BAI_ASSERT(it != same_end.end(), "what is withdrawn was placed");
+  ours_.erase(it);
+  const auto promised = promised_.find(agent);
+  if (promised == promised_.end()) return;
+  for (Check& check : promised->second) {
+    if (check.at < end) give(check.free, requirement.slots, 1);
   }
 }
 

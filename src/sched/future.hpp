@@ -32,6 +32,8 @@ class Future {
   void promise(const Start& start, const Request& request, Duration estimate);
   // A requirement of a session that starts now.
   void placed(AgentIndex agent, const Requirement& requirement, Duration estimate);
+  // Takes back what was placed: its session did not start after all.
+  void withdrawn(AgentIndex agent, const Requirement& requirement, Duration estimate);
 
   bool has_promises() const noexcept { return !promised_.empty(); }
   // Appends, in order, the agents on which it would break a promise when it ran for `estimate`.

@@ -201,7 +201,8 @@ std::optional<AgentIndex> GroupPass::place_one(const PendingSession& session,
   AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores, &group_.index);
   Demand demand{session, requirement, group_.agents.containers_total() + picks_,
                 group_.agents.fractions_total() + fractions_};
-  if (search.empty()) return std::nullopt;
+  // Who rates agents finds out by itself that there are none.
+  if (!policies_.rates_agents && search.empty()) return std::nullopt;
   const auto chosen = policies_.selector->select(view_, demand, Candidates(search));
   if (!chosen) {
     candidates = search.list().size();
@@ -235,11 +236,15 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
   if (!filter.may_exclude()) {
     if (const auto known = failures_.find(waiting.session.request); known != failures_.end()) {
       const bool conservative = group_.row->queue_discipline == QueueDiscipline::Conservative;
-      if (conservative) promise(waiting, filter);
+      auto failure = known->second;
+      if (const auto start = conservative ? promise(waiting, filter) : std::nullopt) {
+        failure = std::make_shared<Failure>(*failure);
+        failure->expected_start = Timestamp{start->at};
+      }
       if (!conservative && !limits_.explain) {
         ordering_->narrow(waiting.session.request, Duration{-1});
       }
-      give_up(at, known->second);
+      give_up(at, std::move(failure));
       return false;
     }
   }
@@ -252,6 +257,9 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
       const bool barred = is_barred(waiting.session, requirement, filter);
       auto failure = failure_of(waiting, request, agents.size(), filter, candidates, barred);
       ledger_.rollback(before);
+      for (std::size_t i = 0; looks_ahead_ && i < agents.size(); ++i) {
+        future_.withdrawn(agents[i], request.requirements[i], waiting.session.estimate);
+      }
       count_members(agents, neighbours, -1);
       // Nothing is given back during a pass: who asks for the same fails the same way.
       if (!filter.may_exclude() && candidates == 0 && !barred) {
@@ -261,14 +269,11 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
       return false;
     }
     agents.push_back(*agent);
+    // At once: the session's other kernels must not use up what this one leaves for promises.
+    if (looks_ahead_) future_.placed(*agent, requirement, waiting.session.estimate);
     if (std::ranges::count(agents, *agent) == 1) count_members({*agent}, neighbours, 1);
   }
   ledger_.hold(waiting.session);
-  if (looks_ahead_) {
-    for (std::size_t i = 0; i < agents.size(); ++i) {
-      future_.placed(agents[i], request.requirements[i], waiting.session.estimate);
-    }
-  }
   accept(waiting, request, agents, before);
   return true;
 }

@@ -176,6 +176,44 @@ class World {
     return plan;
   }
 
+  static Json devices_of(const Placement& placement, const KernelId& kernel) {
+    std::map<std::string, Json> by_slot;
+    for (const PlacedDevice& d : placement.devices) {
+      if (d.kernel != kernel) continue;
+      by_slot.try_emplace(d.slot, Json::object())
+          .first->second.set(std::to_string(d.device), format_amount(SlotType::Count, d.amount));
+    }
+    Json devices = Json::object();
+    for (auto& [slot, given] : by_slot) devices.set(slot, given);
+    return devices;
+  }
+
+  // A session that runs one kernel on `agent` since `since` and said it would take `seconds`.
+  void running(const std::string& agent, const Texts& amounts, std::int64_t since,
+               std::int64_t for_seconds) {
+    Session session = draft();
+    session.status = SessionStatus::Running;
+    session.starts_at = at_second(since);
+    session.batch_timeout = seconds(for_seconds);
+    Kernel kernel;
+    kernel.id = numbered<KernelId>(++last_id_);
+    kernel.session = session.id;
+    kernel.agent = AgentId(agent);
+    kernel.status = KernelStatus::Running;
+    kernel.occupied_slots = slots(amounts);
+    changes.insert(kernel);
+    changes.insert(session);
+  }
+
+  // A pending session that says how long it takes.
+  SessionId batch(const std::vector<KernelSpec>& kernels, std::int64_t for_seconds) {
+    Session row = draft();
+    row.type = SessionType::Batch;
+    row.cluster_mode = kernels.size() > 1 ? ClusterMode::MultiNode : ClusterMode::SingleNode;
+    row.batch_timeout = seconds(for_seconds);
+    return add(std::move(row), kernels);
+  }
+
   // Makes the placements of `plan` real, as the loop does.
   void apply(const Plan& plan) {
     for (const Placement& placement : plan.placements) {
@@ -184,10 +222,13 @@ class World {
           row.status = KernelStatus::Scheduled;
           row.agent = agent;
           row.occupied_slots = row.requested_slots;
+          row.devices = devices_of(placement, kernel);
         });
       }
-      changes.update<Session>(placement.session,
-                              [](Session& row) { row.status = SessionStatus::Scheduled; });
+      changes.update<Session>(placement.session, [&](Session& row) {
+        row.status = SessionStatus::Scheduled;
+        row.starts_at = at_second(kNow);
+      });
     }
   }
 
