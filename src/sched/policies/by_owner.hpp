@@ -63,8 +63,7 @@ class ByOwner final : public Ordering {
     const PendingSession& session = view_.session(at);
     if (session.request >= longest_.size()) return false;
     const Duration longest = longest_[session.request];
-    return longest < Duration{} ||
-           (longest != kUnknownEstimate && session.estimate > longest);
+    return longest < Duration{} || (longest != kUnknownEstimate && session.estimate > longest);
   }
 
   // The queue's first session that can still start becomes its head.

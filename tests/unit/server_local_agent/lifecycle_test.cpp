@@ -51,7 +51,7 @@ TEST_CASE("the events of a kernel's life") {
         std::vector<std::pair<std::string, std::string>>{{"cpu", "16"}, {"mem", "17179869184"}});
   CHECK(!heartbeat->info.architecture.empty());
   CHECK(heartbeat->info.version.starts_with("bai-"));  // so that lost triggers are repeated
-  REQUIRE(rig.event_of<AgentHeartbeat>());  // and again
+  REQUIRE(rig.event_of<AgentHeartbeat>());             // and again
 
   const auto created = rig.create(1);
   if (!created) FAIL(created.error().message);
