@@ -45,10 +45,14 @@ Json time_or_null(Timestamp time) { return time.ns == 0 ? Json() : Json(to_iso86
 Json pending_reason(const Snapshot& snapshot, const Session& session) {
   if (!waiting(session)) return {};
   const PendingReason& reason = *session.pending_reason;
+  Json rejected = Json::object();
+  for (const auto& [what, agents] : reason.rejected) rejected.set(what, agents);
   return Json::object({{"code", reason.code},
                        {"message", reason.message},
                        {"missing", slots_to_json(snapshot.slot_types(), reason.missing)},
-                       {"position", reason.position}});
+                       {"position", reason.position},
+                       {"rejected", std::move(rejected)},
+                       {"expected_start", time_or_null(reason.expected_start)}});
 }
 
 Json service_ports(const Snapshot& snapshot, const Session& session) {

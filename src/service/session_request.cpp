@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <set>
@@ -11,6 +12,17 @@
 namespace bai::service {
 
 namespace {
+
+// Null, or for every name a text or a list of texts.
+bool is_label_rule(const Json& rule) {
+  if (rule.is_null()) return true;
+  return rule.is_object() && std::ranges::all_of(rule.members(), [](const auto& member) {
+           const Json& wanted = member.second;
+           const auto is_text = [](const Json& one) { return one.is_string(); };
+           return wanted.is_string() || (wanted.is_array() && wanted.size() > 0 &&
+                                         std::ranges::all_of(wanted.items(), is_text));
+         });
+}
 
 using core::Context;
 
@@ -295,6 +307,14 @@ Status check_texts(const Context& ctx, const CreateSession& request) {
   }
   if (!request.environ.is_object()) return invalid("environ: must be an object of texts");
   if (!request.resource_opts.is_object()) return invalid("resource_opts: must be an object");
+  for (const char* rule : {"agent_labels", "preferred_agent_labels"}) {
+    if (!is_label_rule(request.resource_opts[rule])) {
+      return invalid(
+          fmt::format("resource_opts.{}: must be an object like {{\"rack\": \"r1\", "
+                      "\"gpu-model\": [\"A100\", \"H100\"]}}",
+                      rule));
+    }
+  }
   if (request.environ.dump().size() > ctx.options.environ_max) {
     return invalid(fmt::format("environ: is larger than {} bytes", ctx.options.environ_max));
   }

@@ -152,6 +152,26 @@ TEST_CASE("I14, I31: shared memory") {
   CHECK(r.w.session(labelled).requested_slots.get("mem").units == (2LL << 30) + (256LL << 20));
 }
 
+TEST_CASE("labels that agents must have") {
+  Ready r;
+  Json models = Json::array();
+  models.push_back("A100");
+  const Json good[] = {Json::object({{"rack", "r1"}}), Json::object({{"gpu-model", models}})};
+  for (const char* rule : {"agent_labels", "preferred_agent_labels"}) {
+    for (const Json& one : good) {
+      r.request.resource_opts = Json::object({{rule, one}});
+      r.request.name += "x";
+      r.w.create(r.request);
+    }
+    r.request.name += "y";
+    for (const Json& wrong :
+         {Json("r1"), Json::object({{"rack", 1}}), Json::object({{"rack", Json::array()}})}) {
+      r.request.resource_opts = Json::object({{rule, wrong}});
+      invalid(r.w, r.request, rule);
+    }
+  }
+}
+
 TEST_CASE("I16, I17: ports") {
   Ready r;
   for (const std::int64_t port : {2000, 2001, 2200, 7681}) {
