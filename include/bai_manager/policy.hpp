@@ -136,15 +136,28 @@ struct HeldAmounts {
   std::size_t slots() const noexcept { return std::max(before.size(), granted.size()); }
 };
 
-// The pending sessions of one owner in one band, oldest first.
+struct DominantShare {
+  std::int64_t held = 0, capacity = 1;
+};
+
+// An owner of pending sessions in one band, with the oldest of them.
+struct OwnerHead {
+  Timestamp created_at;
+  PendingIndex session = 0;
+  std::uint32_t owner = 0;
+};
+
+// Its sessions in that band, oldest first.
 class OwnerQueue {
  public:
+  OwnerQueue() = default;                                                // of nobody
   explicit OwnerQueue(const sched::AgeQueue& queue) : queue_(&queue) {}  // made by the planner
+  bool is_null() const noexcept { return queue_ == nullptr; }
   std::optional<PendingIndex> front() const noexcept;
   void pop() noexcept;  // from this copy only
 
  private:
-  const sched::AgeQueue* queue_;
+  const sched::AgeQueue* queue_ = nullptr;
   std::uint32_t block_ = 0, entry_ = 0;
 };
 
@@ -220,8 +233,9 @@ class SchedView {
   std::unique_ptr<Ordering> queue(QueueOrder order) const;
   std::vector<std::int32_t> bands() const;
   std::vector<PendingIndex> band(std::int32_t priority) const;  // oldest first; O(its size)
-  // A band apart by owner, the owners in no particular order. O(owners).
-  std::vector<OwnerQueue> owner_queues(std::int32_t priority) const;
+  // A band apart by owner, the owners in no particular order; O(1). The queue of heads[at].
+  std::span<const OwnerHead> owner_heads(std::int32_t priority) const noexcept;
+  OwnerQueue owner_queue(std::int32_t priority, std::size_t at) const noexcept;
   const std::string& image(const PendingSession& session) const noexcept;
   DependencyState dependency(std::string_view session_id) const noexcept;
   // The pending sessions of a ring of dependencies that this one waits for, or is in; usually none.
@@ -232,10 +246,12 @@ class SchedView {
 
   // Holdings and limits; null: no such row, thus no limit.
   Holding holding(ScopeKind kind, const PendingSession& session) const;
-  HeldAmounts held(ScopeKind kind, const PendingSession& session) const noexcept;
-  // How little its owner has used of the resource group.
-  FairShareFactors fair_share(const PendingSession& session,
-                              const FairShareSettings& settings) const;
+  HeldAmounts held(ScopeKind kind, std::uint32_t owner) const noexcept;
+  // The largest of the user's shares of the resource group's slots, as a fraction; with or without
+  // what this pass has granted.
+  DominantShare dominant_share(std::uint32_t owner, bool with_granted) const;
+  // How little the owner has used of the resource group.
+  FairShareFactors fair_share(std::uint32_t owner, const FairShareSettings& settings) const;
   // Of the keypair that asked for it, unless that is its user's main one.
   const KeypairPolicy* other_key_policy(const PendingSession& session) const noexcept;
   const KeypairPolicy* user_policy(const PendingSession& session) const noexcept;  // main keypair's

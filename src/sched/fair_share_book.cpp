@@ -147,7 +147,8 @@ std::int32_t GroupShares::factor(Scope& scope, const FairShareMoment& moment) {
     return scope.factor;
   }
   refresh_lines(scope, day_of(moment.now));
-  std::vector<SlotUsage> usage(moment.capacities.size());
+  std::vector<SlotUsage>& usage = usage_;
+  usage.resize(moment.capacities.size());
   for (SlotIndex slot = 0; slot < usage.size(); ++slot) {
     usage[slot] = {0, moment.capacities[slot], moment.types[slot], weights_[slot]};
     if (slot >= scope.lines.size() || usage[slot].capacity <= 0) continue;

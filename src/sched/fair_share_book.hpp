@@ -83,6 +83,7 @@ class GroupShares {
   FairShareSettings settings_;
   std::uint64_t revision_ = 0;
   std::vector<std::int64_t> weights_;  // of slots, in thousandths, by `settings_`
+  std::vector<SlotUsage> usage_;       // working space
   std::vector<SlotType> types_;        // of slots, of the moment asked about last
 };
 

@@ -40,6 +40,7 @@ class Ledger {
 
   // The Usage row of the scope with what has been granted.
   Holding holding(ScopeKind kind, const PendingSession& session) const;
+  bool has_granted() const noexcept { return !granted_.empty(); }
   // What has been granted to the scope; null: nothing.
   const Scope* granted(std::uint32_t scope) const noexcept {
     const auto it = granted_.find(scope);

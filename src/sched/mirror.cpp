@@ -271,16 +271,22 @@ void Mirror::on_kernel(const Change& change) {
 }
 
 std::uint32_t Mirror::scope_of(ScopeKind kind, std::string_view scope) {
-  const std::uint32_t at = scope_names_.intern(usage_key(kind, scope));
-  if (at >= scopes_.size()) scopes_.resize(at + 1);
+  return scope_named(usage_key(kind, scope));
+}
+
+std::uint32_t Mirror::scope_named(std::string_view name) {
+  const std::uint32_t at = scope_names_.intern(name);
+  if (at >= scopes_.size()) {
+    scopes_.resize(at + 1);
+    scope_versions_.resize(at + 1, 1);
+  }
   return at;
 }
 
 void Mirror::on_usage(const Change& change) {
   const Usage* after = change.new_row<Usage>();
-  const std::uint32_t at =
-      scope_names_.intern(after != nullptr ? after->id : change.old_row<Usage>()->id);
-  if (at >= scopes_.size()) scopes_.resize(at + 1);
+  const std::uint32_t at = scope_named(after != nullptr ? after->id : change.old_row<Usage>()->id);
+  ++scope_versions_[at];
   Scope& scope = scopes_[at];
   scope = {};
   if (after == nullptr) return;
@@ -307,6 +313,7 @@ std::uint32_t Mirror::owner_of(const Session& session) {
   put(ScopeKind::Project, to_string(session.project));
   put(ScopeKind::Keypair, session.access_key.view());
   put(ScopeKind::User, to_string(session.user));
+  user_scopes_.push_back(entry.scopes[static_cast<std::size_t>(ScopeKind::User)]);
   return it->second;
 }
 

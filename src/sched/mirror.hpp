@@ -72,6 +72,7 @@ struct Group {
   BandQueues bands;                          // by age; none is empty
   BandQueues shortest;                       // by estimate; only where the settings need it
   std::map<std::int32_t, OwnerBand> owners;  // by priority; none is empty
+  mutable ShareCache shares;                 // of the thread that plans this group
   bool keeps_shortest = false;
   Duration default_runtime = kUnknownEstimate;
   std::map<EndKey, const Held*> held;  // on its agents
@@ -116,6 +117,9 @@ class Mirror {
   std::uint32_t request_generation(std::uint32_t at) const { return requests_.generation(at); }
   const OwnerEntry& owner(std::uint32_t at) const { return owners_[at]; }
   const Scope& scope(std::uint32_t at) const { return scopes_[at]; }
+  // Changes with the scope; never 0.
+  std::uint32_t scope_version(std::uint32_t at) const { return scope_versions_[at]; }
+  std::uint32_t user_scope(std::uint32_t owner) const { return user_scopes_[owner]; }
   const Names& slots() const noexcept { return slots_; }
   const Names& architectures() const noexcept { return architectures_; }
   const SlotTypes& slot_types() const noexcept { return slot_types_; }
@@ -155,6 +159,7 @@ class Mirror {
   void refresh_agent(const AgentId& id, AgentRecord& record);
   std::uint32_t group_of(const ResourceGroupName& name);
   std::uint32_t scope_of(ScopeKind kind, std::string_view scope);
+  std::uint32_t scope_named(std::string_view name);
   std::uint32_t owner_of(const Session& session);
 
   // mirror_runtime.cpp: how long sessions run, and when what they hold comes free
@@ -181,6 +186,7 @@ class Mirror {
   void enter_queue(Waiting& waiting, PendingIndex at);
   void release_labels(Waiting& waiting);
   auto by_age() const;
+  auto created() const;
 
   StateVersion version_;
   Names slots_, architectures_, scope_names_, images_;
@@ -207,6 +213,8 @@ class Mirror {
   std::map<std::tuple<UserId, ProjectId, DomainName, AccessKey>, std::uint32_t> owner_index_;
   std::deque<OwnerEntry> owners_;
   std::deque<Scope> scopes_;
+  std::vector<std::uint32_t> scope_versions_;
+  std::vector<std::uint32_t> user_scopes_;  // by owner
   std::unordered_map<UserId, AccessKey> main_keys_;
   std::unordered_map<AccessKey, PolicyName> key_policies_;
   std::unordered_map<PolicyName, std::shared_ptr<const KeypairPolicy>> policies_;

@@ -167,6 +167,10 @@ auto Mirror::by_age() const {
   };
 }
 
+auto Mirror::created() const {
+  return [this](PendingIndex at) { return waiting_[at].session.created_at; };
+}
+
 void Mirror::leave_queue(Waiting& waiting, PendingIndex at) {
   if (!waiting.queued) return;
   Group& group = groups_[waiting.group];
@@ -178,7 +182,7 @@ void Mirror::leave_queue(Waiting& waiting, PendingIndex at) {
   };
   leave(group.bands, false);
   if (const auto band = group.owners.find(waiting.session.priority); band != group.owners.end()) {
-    band->second.erase(waiting.session.owner, at, by_age());
+    band->second.erase(waiting.session.owner, at, by_age(), created());
     if (band->second.empty()) group.owners.erase(band);
   }
   if (group.keeps_shortest) leave(group.shortest, true);
@@ -314,7 +318,7 @@ void Mirror::enter_queue(Waiting& waiting, PendingIndex at) {
   Group& group = groups_[waiting.group];
   const PendingSession& session = waiting.session;
   group.bands[session.priority].insert(session.request, entry_of(waiting, at, false));
-  group.owners[session.priority].insert(session.owner, at, by_age());
+  group.owners[session.priority].insert(session.owner, at, by_age(), created());
   if (group.keeps_shortest) {
     group.shortest[session.priority].insert(session.request, entry_of(waiting, at, true));
   }

@@ -75,39 +75,63 @@ class AgeQueue {
   std::vector<std::vector<PendingIndex>> blocks_;  // none is empty
 };
 
+// Heads lie side by side: who ranks owners reads them all and few of the queues.
 class OwnerBand {
  public:
-  struct Entry {
-    std::uint32_t owner = 0;
-    AgeQueue queue;
-  };
-
-  template <class Less>
-  void insert(std::uint32_t owner, PendingIndex session, Less&& less) {
-    const auto [it, is_new] = index_.try_emplace(owner, entries_.size());
-    if (is_new) entries_.push_back({owner, {}});
-    entries_[it->second].queue.insert(session, less);
+  // `created(session)` is when it was; `less` begins with that.
+  template <class Less, class Created>
+  void insert(std::uint32_t owner, PendingIndex session, Less&& less, Created&& created) {
+    const auto [it, is_new] = index_.try_emplace(owner, heads_.size());
+    if (is_new) {
+      heads_.push_back({{}, 0, owner});
+      queues_.emplace_back();
+    }
+    queues_[it->second].insert(session, less);
+    refresh_head(it->second, created);
   }
-  template <class Less>
-  void erase(std::uint32_t owner, PendingIndex session, Less&& less) {
+  template <class Less, class Created>
+  void erase(std::uint32_t owner, PendingIndex session, Less&& less, Created&& created) {
     const auto it = index_.find(owner);
     BAI_ASSERT(it != index_.end(), "who leaves the queue is in it");
     const std::size_t at = it->second;
-    entries_[at].queue.erase(session, less);
-    if (!entries_[at].queue.empty()) return;
+    queues_[at].erase(session, less);
+    if (!queues_[at].empty()) return refresh_head(at, created);
     index_.erase(it);
-    if (at + 1 < entries_.size()) {
-      entries_[at] = std::move(entries_.back());
-      index_[entries_[at].owner] = at;
+    if (at + 1 < heads_.size()) {
+      heads_[at] = heads_.back();
+      queues_[at] = std::move(queues_.back());
+      index_[heads_[at].owner] = at;
     }
-    entries_.pop_back();
+    heads_.pop_back();
+    queues_.pop_back();
   }
-  bool empty() const noexcept { return entries_.empty(); }
-  const std::vector<Entry>& entries() const noexcept { return entries_; }
+  bool empty() const noexcept { return heads_.empty(); }
+  const std::vector<OwnerHead>& heads() const noexcept { return heads_; }
+  const AgeQueue& queue(std::size_t at) const noexcept { return queues_[at]; }
 
  private:
-  std::vector<Entry> entries_;  // none is empty; in no order that means anything
+  template <class Created>
+  void refresh_head(std::size_t at, Created&& created) {
+    const PendingIndex first = *queues_[at].at({});
+    heads_[at].session = first;
+    heads_[at].created_at = created(first);
+  }
+
+  std::vector<OwnerHead> heads_;  // in no order that means anything
+  std::vector<AgeQueue> queues_;  // of each; none is empty
   std::unordered_map<std::uint32_t, std::size_t> index_;
+};
+
+// The users' dominant shares as far as they are known. An entry lives until the user's holding or
+// the resource group's capacity changes.
+struct ShareCache {
+  struct Entry {
+    DominantShare share;
+    std::uint32_t version = 0;  // of the scope; 0: nothing is known
+  };
+  std::uint64_t capacity_version = ~std::uint64_t{0};          // of the mirror
+  std::vector<std::pair<SlotIndex, std::int64_t>> capacities;  // without zeros
+  std::vector<Entry> by_owner;
 };
 
 }  // namespace bai::sched

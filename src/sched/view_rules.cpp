@@ -84,13 +84,14 @@ void OwnerQueue::pop() noexcept {
   entry_ = next.entry;
 }
 
-std::vector<OwnerQueue> SchedView::owner_queues(std::int32_t priority) const {
-  std::vector<OwnerQueue> queues;
+std::span<const OwnerHead> SchedView::owner_heads(std::int32_t priority) const noexcept {
   const auto band = source_->group.owners.find(priority);
-  if (band == source_->group.owners.end()) return queues;
-  queues.reserve(band->second.entries().size());
-  for (const auto& entry : band->second.entries()) queues.emplace_back(entry.queue);
-  return queues;
+  if (band == source_->group.owners.end()) return {};
+  return band->second.heads();
+}
+
+OwnerQueue SchedView::owner_queue(std::int32_t priority, std::size_t at) const noexcept {
+  return OwnerQueue(source_->group.owners.find(priority)->second.queue(at));
 }
 
 const std::string& SchedView::image(const PendingSession& session) const noexcept {
@@ -124,9 +125,44 @@ std::vector<SessionId> SchedView::dependency_ring(const PendingSession& session)
   return ids;
 }
 
-HeldAmounts SchedView::held(ScopeKind kind, const PendingSession& session) const noexcept {
-  const std::uint32_t at =
-      source_->mirror.owner(session.owner).scopes[static_cast<std::size_t>(kind)];
+DominantShare SchedView::dominant_share(std::uint32_t owner, bool with_granted) const {
+  const sched::Mirror& mirror = source_->mirror;
+  sched::ShareCache& cache = source_->group.shares;
+  if (cache.capacity_version != mirror.version().value) {
+    std::vector<std::pair<SlotIndex, std::int64_t>> capacities;
+    for (SlotIndex slot = 0; slot < slot_count(); ++slot) {
+      if (const std::int64_t c = group_capacity(slot); c > 0) capacities.emplace_back(slot, c);
+    }
+    if (capacities != cache.capacities) cache.by_owner.clear();
+    cache.capacities = std::move(capacities);
+    cache.capacity_version = mirror.version().value;
+  }
+  const auto largest = [&](auto&& held) {
+    DominantShare share;
+    for (const auto& [slot, capacity] : cache.capacities) {
+      if (sched::Int128{share.held} * capacity < sched::Int128{held(slot)} * share.capacity) {
+        share = {held(slot), capacity};
+      }
+    }
+    return share;
+  };
+  const std::uint32_t scope = mirror.user_scope(owner);
+  if (with_granted && source_->ledger.has_granted() && source_->ledger.granted(scope) != nullptr) {
+    const HeldAmounts amounts = held(ScopeKind::User, owner);
+    return largest([&](SlotIndex slot) { return amounts.of(slot); });
+  }
+  if (owner >= cache.by_owner.size()) cache.by_owner.resize(owner + 1);
+  sched::ShareCache::Entry& entry = cache.by_owner[owner];
+  if (entry.version != mirror.scope_version(scope)) {
+    const auto& units = mirror.scope(scope).units;
+    entry = {largest([&](SlotIndex slot) { return slot < units.size() ? units[slot] : 0; }),
+             mirror.scope_version(scope)};
+  }
+  return entry.share;
+}
+
+HeldAmounts SchedView::held(ScopeKind kind, std::uint32_t owner) const noexcept {
+  const std::uint32_t at = source_->mirror.owner(owner).scopes[static_cast<std::size_t>(kind)];
   const sched::Scope& scope = source_->mirror.scope(at);
   HeldAmounts held{scope.units, {}, scope.sessions, scope.sftp_sessions};
   if (const sched::Scope* granted = source_->ledger.granted(at)) {
@@ -137,7 +173,7 @@ HeldAmounts SchedView::held(ScopeKind kind, const PendingSession& session) const
   return held;
 }
 
-FairShareFactors SchedView::fair_share(const PendingSession& session,
+FairShareFactors SchedView::fair_share(std::uint32_t owner,
                                        const FairShareSettings& settings) const {
   const sched::Mirror& mirror = source_->mirror;
   sched::GroupShares* shares = mirror.tenancy().shares(source_->group.name);
@@ -147,7 +183,7 @@ FairShareFactors SchedView::fair_share(const PendingSession& session,
     memo.capacities.push_back(group_capacity(slot));
     memo.types.push_back(slot_type(slot));
   }
-  return shares->factors(session.owner, owner(session), settings,
+  return shares->factors(owner, mirror.owner(owner).owner, settings,
                          {source_->now, mirror.version().value, memo.capacities, memo.types},
                          mirror.slots());
 }

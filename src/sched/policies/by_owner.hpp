@@ -13,7 +13,7 @@
 
 namespace bai::sched {
 
-// `Ranks` gives `Rank rank(const PendingSession&)`, ordered by <, and says whether ranks may grow
+// `Ranks` gives `Rank rank(std::uint32_t owner)`, ordered by <, and says whether ranks may grow
 // while the pass places sessions (`moves()`); they never shrink. A rank is looked at again only
 // when its owner is about to be drawn.
 template <class Ranks>
@@ -42,12 +42,12 @@ class ByOwner final : public Ordering {
   }
 
  private:
-  using Rank = decltype(std::declval<Ranks&>().rank(std::declval<const PendingSession&>()));
+  using Rank = decltype(std::declval<Ranks&>().rank(0U));
   struct Head {
     Rank rank;
     Timestamp created_at;
     PendingIndex session;
-    std::uint32_t queue;
+    std::uint32_t owner, queue;
   };
 
   auto later() const {
@@ -60,15 +60,22 @@ class ByOwner final : public Ordering {
   }
 
   bool is_out(PendingIndex at) const {
+    if (longest_.empty()) return false;
     const PendingSession& session = view_.session(at);
     if (session.request >= longest_.size()) return false;
     const Duration longest = longest_[session.request];
     return longest < Duration{} || (longest != kUnknownEstimate && session.estimate > longest);
   }
 
+  OwnerQueue& queue_of(const Head& head) {
+    OwnerQueue& queue = queues_[head.queue];
+    if (queue.is_null()) queue = view_.owner_queue(priority_, head.queue);
+    return queue;
+  }
+
   // The queue's first session that can still start becomes its head.
   bool settle(Head& head) {
-    OwnerQueue& queue = queues_[head.queue];
+    OwnerQueue& queue = queue_of(head);
     auto session = queue.front();
     while (session && is_out(*session)) {
       queue.pop();
@@ -92,7 +99,7 @@ class ByOwner final : public Ordering {
 
   void advance() {
     drawn_ = false;
-    queues_[heap_.front().queue].pop();
+    queue_of(heap_.front()).pop();
     replace_top();
   }
 
@@ -103,7 +110,7 @@ class ByOwner final : public Ordering {
       return false;
     }
     if (!ranks_.moves()) return true;
-    const Rank now = ranks_.rank(view_.session(heap_.front().session));
+    const Rank now = ranks_.rank(heap_.front().owner);
     if (!(heap_.front().rank < now)) return true;
     std::ranges::pop_heap(heap_, later());
     heap_.back().rank = now;
@@ -112,14 +119,14 @@ class ByOwner final : public Ordering {
   }
 
   void enter(std::int32_t priority) {
-    queues_ = view_.owner_queues(priority);
+    priority_ = priority;
+    const auto heads = view_.owner_heads(priority);
+    queues_.assign(heads.size(), OwnerQueue());
     heap_.clear();
-    heap_.reserve(queues_.size());
-    for (std::uint32_t i = 0; i < queues_.size(); ++i) {
-      Head head{{}, {}, 0, i};
-      if (!settle(head)) continue;
-      head.rank = ranks_.rank(view_.session(head.session));
-      heap_.push_back(std::move(head));
+    heap_.reserve(heads.size());
+    for (std::uint32_t i = 0; i < heads.size(); ++i) {
+      const OwnerHead& first = heads[i];
+      heap_.push_back({ranks_.rank(first.owner), first.created_at, first.session, first.owner, i});
     }
     std::ranges::make_heap(heap_, later());
   }
@@ -128,7 +135,8 @@ class ByOwner final : public Ordering {
   Ranks ranks_;
   std::vector<std::int32_t> bands_;
   std::size_t band_ = 0;
-  std::vector<OwnerQueue> queues_;
+  std::int32_t priority_ = 0;       // of the band that was entered last
+  std::vector<OwnerQueue> queues_;  // of those that moved on from their head
   std::vector<Head> heap_;
   bool drawn_ = false;             // the top was given out and has not moved on yet
   std::vector<Duration> longest_;  // by request: what `narrow` said

@@ -8,38 +8,23 @@ namespace bai::sched {
 
 namespace {
 
-struct Share {  // held / capacity
-  std::int64_t held = 0, capacity = 1;
-  friend bool operator<(const Share& a, const Share& b) {
-    return Int128{a.held} * b.capacity < Int128{b.held} * a.capacity;
-  }
-};
-
 class DominantShares {
  public:
-  DominantShares(const SchedView& view, bool live) : view_(&view), live_(live) {
-    for (SlotIndex slot = 0; slot < view.slot_count(); ++slot) {
-      const std::int64_t capacity = view.group_capacity(slot);
-      if (capacity > 0) capacities_.push_back({slot, capacity});
-    }
-  }
+  DominantShares(const SchedView& view, bool live) : view_(&view), live_(live) {}
 
   bool moves() const { return live_; }
 
-  Share rank(const PendingSession& session) const {
-    const HeldAmounts held = view_->held(ScopeKind::User, session);
-    Share largest;
-    for (const auto& [slot, capacity] : capacities_) {
-      const Share share{live_ ? held.of(slot) : held.before_of(slot), capacity};
-      if (largest < share) largest = share;
+  struct Rank {
+    DominantShare share;
+    friend bool operator<(const Rank& a, const Rank& b) {
+      return Int128{a.share.held} * b.share.capacity < Int128{b.share.held} * a.share.capacity;
     }
-    return largest;
-  }
+  };
+  Rank rank(std::uint32_t owner) const { return {view_->dominant_share(owner, live_)}; }
 
  private:
   const SchedView* view_;
   bool live_;
-  std::vector<std::pair<SlotIndex, std::int64_t>> capacities_;
 };
 
 class Drf final : public Sequencer {

@@ -24,9 +24,7 @@ class UsageRanks {
     FairShareFactors factors;
     friend bool operator<(const Rank& a, const Rank& b) { return b.factors < a.factors; }
   };
-  Rank rank(const PendingSession& session) const {
-    return {view_->fair_share(session, *settings_)};
-  }
+  Rank rank(std::uint32_t owner) const { return {view_->fair_share(owner, *settings_)}; }
 
  private:
   const SchedView* view_;

@@ -65,7 +65,7 @@ class ResourcePolicy final : public Validator {
                            const KeypairPolicy* policy, std::vector<Refusal>& refusals) {
     if (policy == nullptr) return;
     const std::string_view who = to_string(kind);
-    const HeldAmounts holding = view.held(kind, session);
+    const HeldAmounts holding = view.held(kind, session.owner);
     const SlotMap& limits = policy->total_resource_slots;
     const Amount unlisted =
         policy->default_for_unspecified == UnspecifiedLimit::Limited ? Amount{0} : kInfiniteAmount;
@@ -91,7 +91,7 @@ class ResourcePolicy final : public Validator {
     if (limits == nullptr || limits->empty()) return;
     const bool is_project = kind == ScopeKind::Project;
     refuse_slots(is_project ? "project" : "domain", is_project ? "group" : "domain",
-                 excess(view, view.held(kind, session), view.request(session),
+                 excess(view, view.held(kind, session.owner), view.request(session),
                         [&](const std::string& name) {
                           return limits->contains(name) ? limits->get(name) : kInfiniteAmount;
                         }),

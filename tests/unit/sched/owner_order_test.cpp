@@ -65,7 +65,7 @@ TEST_CASE("DRF order equals brute force, live and per pass") {
       world.group().policy_options =
           Json::object({{"sequencer", Json::object({{"shares", "per-pass"}})}});
     }
-    const Held capacity{(1 + pick(60)) * 1000, (1 + pick(60)) << 30};
+    Held capacity{(1 + pick(60)) * 1000, (1 + pick(60)) << 30};
     world.agent(
         "a", {{"cpu", std::to_string(capacity.cpu / 1000)}, {"mem", std::to_string(capacity.mem)}});
     std::map<std::uint64_t, Held> held;
@@ -88,9 +88,24 @@ TEST_CASE("DRF order equals brute force, live and per pass") {
                 {{{{"cpu", std::to_string(want.cpu / 1000)}, {"mem", std::to_string(want.mem)}}}});
       queue.push_back(want);
     }
-    const auto order = placed(world.plan());
-    REQUIRE(order == brute_force(queue, held, capacity, live));
-    placements += order.size();
+    for (int pass = 0; pass < 3; ++pass) {
+      const auto order = placed(world.plan());
+      REQUIRE(order == brute_force(queue, held, capacity, live));
+      placements += order.size();
+      // What is known of shares must not outlive a change of holdings or of capacity.
+      const auto user = 1 + static_cast<std::uint64_t>(pick(5));
+      held[user] = {pick(8) * 1000, pick(8) << 30};
+      const std::string id = usage_key(ScopeKind::User, to_string(numbered<UserId>(user)));
+      if (world.state.find<Usage>(id) != nullptr) world.changes.erase<Usage>(id);
+      world.feed();
+      world.usage(ScopeKind::User, to_string(numbered<UserId>(user)),
+                  {{"cpu", std::to_string(held[user].cpu / 1000)},
+                   {"mem", std::to_string(held[user].mem)}});
+      if (pick(2) == 0) continue;
+      capacity.cpu += 1000;
+      world.changes.update<Agent>(
+          AgentId("a"), [&](Agent& row) { row.available_slots.set("cpu", Amount{capacity.cpu}); });
+    }
   }
   CHECK(placements > 1000);
 }
