@@ -49,6 +49,12 @@ void Ledger::count(const Entry& entry, int sign) {
   }
 }
 
+// Holdings end with the ledger: only what lies in the agent tables has to be put back.
+Ledger::~Ledger() {
+  std::erase_if(entries_, [](const Entry& entry) { return entry.agents == nullptr; });
+  rollback(0);
+}
+
 void Ledger::rollback(std::size_t to) {
   while (entries_.size() > to) {
     const Entry& entry = entries_.back();

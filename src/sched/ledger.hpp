@@ -17,7 +17,7 @@ inline constexpr std::uint32_t kNoContainerLimit = 0xffff'ffff;
 class Ledger {
  public:
   explicit Ledger(Mirror& mirror) : mirror_(mirror) {}
-  ~Ledger() { rollback(0); }
+  ~Ledger();
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
 
