@@ -95,6 +95,25 @@ struct RenameSession {  // only while RUNNING; InvalidArgument when the owner ha
   std::string name;
 };
 
+// What would become of a session if it were queued now, or of one that waits. Creates nothing; asks
+// the planner, with everything that waits before it. Errors as of CreateSession; Conflict for a
+// session that does not wait.
+struct WhatIf {
+  static constexpr std::string_view kName = "what_if";
+  struct Result {
+    StateVersion version;  // that the answer is about
+    bool starts_now = false;
+    std::vector<std::pair<std::string, AgentId>> agents;  // host name of each kernel, if it starts
+    std::vector<SessionId> victims;  // that would be preempted for it, if it starts
+    PendingReason reason;            // otherwise; with the expected start where there is one
+  };
+  std::optional<CreateSession> session;  // either this
+  std::optional<SessionId> waiting;      // or this
+  // Agents that would be there too, or would be other than they are. What is not given of one that
+  // is there stays (superadmins only, as of `agents` in a fixture).
+  Json agents = Json::array();
+};
+
 // ---- calls to the agent of a session's main kernel: Conflict unless the session runs
 // --------------
 
@@ -157,6 +176,27 @@ struct LoadFixture {
     std::size_t inserted = 0, replaced = 0;
   };
   Json document;
+};
+
+// Keeps amounts on agents for a time (see Reservation). AlreadyExists for a name that is taken;
+// NotFound for an unknown resource group, agent or owner; InvalidArgument for a window that ends
+// before it starts or has ended, for slots that an agent does not have, and for amounts that with
+// those of other reservations at the same time are more than it has.
+struct CreateReservation {
+  static constexpr std::string_view kName = "create_reservation";
+  struct Result {
+    std::string id;
+  };
+  ResourceGroupName resource_group;
+  std::string name;                 // 1-64 characters: letters, digits, '-', '_' and '.'
+  Json agents = Json::object();     // agent -> {slot -> amount}
+  std::vector<std::string> owners;  // "<scope kind>/<scope>"
+  Timestamp starts_at, ends_at;
+};
+struct DeleteReservation {  // what runs in it goes on
+  static constexpr std::string_view kName = "delete_reservation";
+  struct Result {};
+  std::string id;
 };
 
 struct ModifyAgent {

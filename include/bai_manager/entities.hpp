@@ -48,6 +48,10 @@ struct Project {
   std::string description;
   bool is_active = true;
   SlotMap total_resource_slots;  // slots not listed are unlimited
+  // Projects that name the same cohort lend each other what they do not use of these slots, to
+  // preemptible sessions only. Empty: none.
+  std::string cohort;
+  SlotMap borrowing_limit;  // beyond its own slots; slots not listed: all that is idle
   Timestamp created_at;
 };
 
@@ -146,6 +150,7 @@ struct Agent {
   Timestamp first_contact, lost_at;
   // volatile
   SlotMap occupied_slots;         // sum over kernels that hold resources
+  SlotMap prereserved_slots;      // sum over RESERVED kernels, which wait for others to leave
   std::int64_t kernel_count = 0;  // kernels that hold resources
   Timestamp last_seen;
 };
@@ -307,7 +312,8 @@ struct SessionGroup {
   Timestamp created_at;
 };
 
-// Amounts on agents that are kept for some scopes from `starts_at` until `ends_at`.
+// Amounts on agents that are kept from `starts_at` until `ends_at` for sessions of its owners that
+// name it (resource option "reservation"). They get nothing else, and end before it does.
 struct Reservation {
   using Key = std::string;
   std::string id;  // "<resource group>/<name>"
@@ -326,7 +332,7 @@ struct FairShare {
   ScopeKind scope_kind = ScopeKind::User;
   std::string scope;
   std::optional<std::int64_t> weight_milli;  // absent: the resource group's default
-  Json buckets = Json::object();             // day ("2026-11-23") -> {slot -> slot-seconds}
+  Json buckets = Json::object();             // day ("2026-11-23") -> {slot -> units x seconds}
 };
 
 template <class E>

@@ -63,10 +63,12 @@ struct Ports {
 struct Options {
   std::uint32_t batch_max = 1024;       // inputs per commit
   std::uint32_t queue_max = 100'000;    // waiting inputs; beyond, actions get Unavailable
-  std::uint32_t placements_max = 1000;  // per scheduling pass
+  std::uint32_t placements_max = 1000;  // per resource group and scheduling pass
+  std::uint32_t planner_threads = 1;    // that resource groups are planned on
 
   Duration agent_timeout = seconds(40);         // without a heartbeat: LOST
   Duration lost_grace = seconds(60);            // a lost agent's kernels keep their amounts so long
+  Duration reserve_timeout = seconds(600);      // RESERVED: victims of preemption have not left
   Duration prepare_timeout = seconds(1800);     // SCHEDULED .. PREPARED
   Duration create_timeout = seconds(900);       // CREATING
   Duration terminate_timeout = seconds(300);    // TERMINATING; then ended here, destroy still owed

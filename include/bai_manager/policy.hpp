@@ -91,6 +91,8 @@ struct PendingDetails {
   std::string agent_selection_policy;       // "", "strict" or "preferred"; the session's own
   std::string session_group;                // id of a SessionGroup
   LabelRule preferred_labels;               // of agents to take before others
+  std::string reservation;                  // id of the Reservation that it runs in
+  bool was_preempted = false;               // waits again, so it preempts nobody
   Timestamp retry_at, requested_starts_at;  // 0: none
 };
 
@@ -98,7 +100,9 @@ struct PendingSession {
   SessionId id;
   Timestamp created_at;
   std::int32_t priority = 0;
+  std::int32_t job_priority = 0;  // it may preempt sessions whose own is lower
   SessionType type = SessionType::Interactive;
+  bool is_preemptible = true;
   std::uint32_t owner = 0;    // SchedView::owner
   std::uint32_t request = 0;  // SchedView::request
   std::uint32_t image = 0;    // SchedView::image
@@ -134,6 +138,16 @@ struct HeldAmounts {
     return before_of(slot) + (slot < granted.size() ? granted[slot] : 0);
   }
   std::size_t slots() const noexcept { return std::max(before.size(), granted.size()); }
+};
+
+// What the projects of a cohort hold together, and may hold together.
+struct CohortShare {
+  static constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max();
+  std::string name;
+  // By slot: of all its projects, and the sum of their own slots (kUnlimited where one of them has
+  // no limit).
+  std::vector<std::int64_t> held, nominal;
+  const SlotMap* borrowing_limit = nullptr;  // of the session's project
 };
 
 struct DominantShare {
@@ -257,6 +271,8 @@ class SchedView {
   const KeypairPolicy* user_policy(const PendingSession& session) const noexcept;  // main keypair's
   const SlotMap* project_limits(const PendingSession& session) const noexcept;
   const SlotMap* domain_limits(const PendingSession& session) const noexcept;
+  // Of the session's project, with what this pass has granted; nothing when it is in none.
+  std::optional<CohortShare> cohort(const PendingSession& session) const;
 
  private:
   const sched::ViewSource* source_;
@@ -429,9 +445,8 @@ class PolicyRegistry {
   Table<Selector> selectors_;
 };
 
-// fifo, lifo, drf, fair-share; dependencies, reserved-start, resource-policy; concentrated,
-// dispersed, legacy, roundrobin. Explicit: nothing registers itself. AlreadyExists when one of the
-// names is taken.
+// Every policy of src/sched/policies. Explicit: nothing registers itself. AlreadyExists when one of
+// the names is taken.
 Status add_builtin_policies(PolicyRegistry& registry);
 
 }  // namespace bai

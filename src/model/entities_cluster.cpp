@@ -53,6 +53,7 @@ void describe(Describe<Agent>& d) {
   d.field<&Agent::first_contact>("first_contact", kImmutable);
   d.field<&Agent::lost_at>("lost_at");
   d.field<&Agent::occupied_slots>("occupied_slots", kVolatile);
+  d.field<&Agent::prereserved_slots>("prereserved_slots", kVolatile);
   d.field<&Agent::kernel_count>("kernel_count", kVolatile);
   d.field<&Agent::last_seen>("last_seen", kVolatile);
   d.index("by_resource_group", {"resource_group"});

@@ -20,6 +20,8 @@ void describe(Describe<Project>& d) {
   d.field<&Project::description>("description");
   d.field<&Project::is_active>("is_active");
   d.field<&Project::total_resource_slots>("total_resource_slots");
+  d.field<&Project::cohort>("cohort");
+  d.field<&Project::borrowing_limit>("borrowing_limit");
   d.field<&Project::created_at>("created_at", kImmutable);
   d.index("by_domain_name", {"domain_name", "name"}, true);
 }
