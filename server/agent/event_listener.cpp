@@ -1,7 +1,9 @@
 // The manager's end of the event channel.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -21,6 +23,10 @@ constexpr std::uint64_t kRouterToken = 1;
 // Nobody waits for a heartbeat's acknowledgement: it goes out with the next thing to do, at the
 // latest after this. A thousand agents would wake this thread twice as often otherwise.
 constexpr auto kHeartbeatAckWait = std::chrono::milliseconds(50);
+// So long heartbeats are collected and then handed on together, before whatever else arrives: the
+// manager takes twenty turns a second for a thousand agents instead of one for each heartbeat.
+constexpr auto kHeartbeatHold = std::chrono::milliseconds(50);
+constexpr std::size_t kHeldHeartbeatsMax = 1000;
 
 using EventKey = std::pair<std::string, std::uint64_t>;  // connection, sequence number
 
@@ -76,6 +82,7 @@ class EventListener::Impl {
   void drain();
   void on_message(const Frames& frames);
   void take_done();
+  void hand_on_held();
   void ack(const EventKey& key);
   void log_once(const std::string& kind, const std::string& message);
 
@@ -87,6 +94,8 @@ class EventListener::Impl {
   ZmqContext context_;
   Socket router_;
   std::set<EventKey> open_;
+  std::vector<std::pair<AgentEvent, EventKey>> held_;  // heartbeats; of `open_`
+  std::chrono::steady_clock::time_point held_until_;
   std::set<std::string> logged_;
   Frames frames_;
   bool more_ = false;  // stopped reading for other work
@@ -128,11 +137,15 @@ void EventListener::Impl::run() {
   std::vector<std::uint64_t> ready;
   while (!stopping_) {
     drain();
+    const auto now = steady_clock::now();
+    if (!held_.empty() && now >= held_until_) hand_on_held();
     take_done();
-    std::chrono::milliseconds wait{0};
-    if (!more_) wait = open_.empty() ? std::chrono::hours(1) : kHeartbeatAckWait;
-    poller_.wait(ready, steady_clock::now() + wait);
+    auto until = now;
+    if (!more_) until += open_.empty() ? std::chrono::hours(1) : kHeartbeatAckWait;
+    if (!held_.empty()) until = std::min(until, held_until_);
+    poller_.wait(ready, until);
   }
+  held_.clear();  // their agents send the next ones
   take_done();
   router_.close();
 }
@@ -182,8 +195,21 @@ void EventListener::Impl::on_message(const Frames& frames) {
   ++received_;
   open_.insert(key);
   in_flight_ = open_.size();
-  const bool may_wait = std::holds_alternative<AgentHeartbeat>(event->body);
-  sink_(*std::move(event), DoneToken(outbox_, std::move(key), may_wait));
+  if (std::holds_alternative<AgentHeartbeat>(event->body)) {
+    if (held_.empty()) held_until_ = std::chrono::steady_clock::now() + kHeartbeatHold;
+    held_.emplace_back(*std::move(event), std::move(key));
+    if (held_.size() >= kHeldHeartbeatsMax) hand_on_held();
+    return;
+  }
+  hand_on_held();
+  sink_(*std::move(event), DoneToken(outbox_, std::move(key), false));
+}
+
+void EventListener::Impl::hand_on_held() {
+  for (auto& [event, key] : held_) {
+    sink_(std::move(event), DoneToken(outbox_, std::move(key), true));
+  }
+  held_.clear();
 }
 
 void EventListener::Impl::take_done() {

@@ -8,12 +8,13 @@
 #include "core/accounting.hpp"
 #include "core/handlers.hpp"
 #include "core/lifecycle.hpp"
+#include "model/devices.hpp"
 
 namespace bai::core {
 
 namespace {
 
-// Whether the devices that a placement names still have what it takes. A device has one at most.
+// Whether the devices that a placement names are there and still have what it takes.
 bool devices_free(const State& state, const Placement& placement) {
   if (placement.devices.empty()) return true;
   using Device = std::tuple<AgentId, std::string, std::string>;
@@ -41,7 +42,14 @@ bool devices_free(const State& state, const Placement& placement) {
     state.table<Kernel>().for_each_in(index::kKernelByAgent, IndexPrefix{}.add(agent.view()).str(),
                                       count);
   }
-  return std::ranges::all_of(used, [](const auto& one) { return one.second <= kUnitsPerDevice; });
+  return std::ranges::all_of(used, [&](const auto& one) {
+    const auto& [agent_id, slot, device] = one.first;
+    const Agent& agent = *state.find<Agent>(agent_id);
+    const auto devices =
+        devices_of(agent, slot, state.slot_types().type_of(slot), agent.available_slots.get(slot));
+    const std::size_t at = std::stoul(device);
+    return at < devices.size() && one.second <= devices[at];
+  });
 }
 
 // What stands against a placement now, or empty. The plan was made from an older version.
@@ -75,7 +83,7 @@ std::string objection(const State& state, const Session& session, const Placemen
   return broken_limit(state, session);
 }
 
-Json devices_of(const Placement& placement, const KernelId& kernel) {
+Json device_grants(const Placement& placement, const KernelId& kernel) {
   std::map<std::string, Json> slots;
   for (const PlacedDevice& placed : placement.devices) {
     if (placed.kernel != kernel) continue;
@@ -95,7 +103,7 @@ void place(Context& ctx, const Placement& placement) {
       k.agent = agent_id;
       k.agent_addr = addr;
       k.occupied_slots = k.requested_slots;
-      k.devices = devices_of(placement, kernel_id);
+      k.devices = device_grants(placement, kernel_id);
     });
     set_kernel_status(ctx, kernel_id, KernelStatus::Scheduled, "");
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "model/devices.hpp"
+
 namespace bai::sched {
 
 namespace {
@@ -44,27 +46,6 @@ Labels labels_of(const Agent& agent) {
   }
   std::ranges::sort(labels);
   return labels;
-}
-
-// The devices that an agent reports for a slot; without a report, "...shares" are split by ones.
-std::vector<std::int64_t> devices_of(const Agent& agent, const std::string& slot, SlotType type,
-                                     std::int64_t capacity) {
-  std::vector<std::int64_t> devices;
-  if (const Json* reported = agent.devices.find(slot); reported != nullptr) {
-    for (const Json& one : reported->items()) {
-      const auto amount = parse_amount(type, one.is_string() ? one.as_string() : one.dump());
-      if (!amount || devices.size() == kDevicesMax) return {};
-      devices.push_back(amount->units);
-    }
-    return devices;
-  }
-  if (split_slot_name(slot).major != "shares" || capacity > kDevicesMax * kUnitsPerDevice) {
-    return {};
-  }
-  for (; capacity > 0; capacity -= kUnitsPerDevice) {
-    devices.push_back(std::min(capacity, kUnitsPerDevice));
-  }
-  return devices;
 }
 
 }  // namespace
@@ -189,7 +170,7 @@ void Mirror::on_agent(const Change& change) {
     for (const auto& [name, amount] : after->available_slots) {
       const SlotIndex slot = slots_.intern(name);
       facts.capacity.emplace_back(slot, std::max<std::int64_t>(0, amount.units));
-      auto devices = devices_of(*after, name, slot_types_.type_of(name), amount.units);
+      auto devices = devices_of(*after, name, slot_types_.type_of(name), amount);
       if (!devices.empty()) facts.devices.emplace(slot, std::move(devices));
     }
   }

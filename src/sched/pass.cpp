@@ -254,8 +254,8 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
     std::size_t candidates = 0;
     const auto agent = place_one(waiting.session, requirement, filter, candidates);
     if (!agent) {
-      const bool barred = is_barred(waiting.session, requirement, filter);
-      auto failure = failure_of(waiting, request, agents.size(), filter, candidates, barred);
+      const bool barred = is_barred(requirement, filter);
+      auto failure = failure_of(request, agents.size(), filter, candidates, barred);
       ledger_.rollback(before);
       for (std::size_t i = 0; looks_ahead_ && i < agents.size(); ++i) {
         future_.withdrawn(agents[i], request.requirements[i], waiting.session.estimate);
@@ -279,19 +279,16 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
 }
 
 // Whether there is room that is promised to somebody else.
-bool GroupPass::is_barred(const PendingSession& session, const Requirement& requirement,
-                          AgentFilter& filter) {
+bool GroupPass::is_barred(const Requirement& requirement, AgentFilter& filter) {
   if (filter.barred.empty()) return false;
   const auto barred = std::exchange(filter.barred, {});
   AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores, &group_.index);
-  static_cast<void>(session);
   return !search.empty();
 }
 
-std::shared_ptr<Failure> GroupPass::failure_of(const Waiting& waiting, const Request& request,
-                                               std::size_t which, const AgentFilter& filter,
-                                               std::size_t candidates, bool barred) {
-  static_cast<void>(waiting);
+std::shared_ptr<Failure> GroupPass::failure_of(const Request& request, std::size_t which,
+                                               const AgentFilter& filter, std::size_t candidates,
+                                               bool barred) {
   steps_ += group_.agents.size();
   if (candidates > 0) {
     return std::make_shared<Failure>(explain_selector_refusal(source_, candidates));

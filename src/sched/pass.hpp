@@ -65,11 +65,10 @@ class GroupPass {
   bool attempt(PendingIndex at);
   bool refused(PendingIndex at, const Waiting& waiting);
   bool place(PendingIndex at, const Waiting& waiting);
-  bool is_barred(const PendingSession& session, const Requirement& requirement,
-                 AgentFilter& filter);
-  std::shared_ptr<Failure> failure_of(const Waiting& waiting, const Request& request,
-                                      std::size_t which, const AgentFilter& filter,
-                                      std::size_t candidates, bool barred);
+  bool is_barred(const Requirement& requirement, AgentFilter& filter);
+  std::shared_ptr<Failure> failure_of(const Request& request, std::size_t which,
+                                      const AgentFilter& filter, std::size_t candidates,
+                                      bool barred);
   void after_failure(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
                      std::shared_ptr<Failure> failure, bool barred, std::size_t candidates);
   // A start for a session that has no room now, as far as the queue discipline gives one.

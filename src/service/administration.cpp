@@ -3,6 +3,7 @@
 #include <set>
 
 #include "bai_manager/schema.hpp"
+#include "model/devices.hpp"
 #include "service/service.hpp"
 
 namespace bai::service {
@@ -167,9 +168,12 @@ Status check_cluster(const State& state) {
            complain(fmt::format("grant {}: there is no such resource group", grant.id));
   });
   state.table<Agent>().for_each([&](const Agent& agent) {
-    return state.find<ResourceGroup>(agent.resource_group) != nullptr ||
-           complain(fmt::format("agent {}: there is no resource group \"{}\"", agent.id.view(),
-                                agent.resource_group.view()));
+    if (state.find<ResourceGroup>(agent.resource_group) == nullptr) {
+      return complain(fmt::format("agent {}: there is no resource group \"{}\"", agent.id.view(),
+                                  agent.resource_group.view()));
+    }
+    const std::string wrong = wrong_details(agent, state.slot_types());
+    return wrong.empty() || complain(fmt::format("agent {}: {}", agent.id.view(), wrong));
   });
   std::set<std::pair<std::string, std::string>> images;
   state.table<Image>().for_each([&](const Image& image) {

@@ -100,6 +100,30 @@ TEST_CASE("references that lead nowhere") {
         "agent a1: there is no resource group \"none\"");
 }
 
+TEST_CASE("devices and labels of agents that cannot be") {
+  World w;
+  const auto agent = [&](const std::string& members) {
+    return error_of(w, R"({"agents": [{"id": "a1", "resource_group": "default",
+                                       "available_slots": {"cuda.shares": "2"}, )" +
+                           members + "}]}");
+  };
+  const std::string devices = "agent a1: devices of slot \"cuda.shares\": ";
+  CHECK(agent(R"("devices": {"cuda.shares": ["0.5", 1]})") == "");
+  CHECK(agent(R"("devices": {"cuda.shares": ["1", "1.5"]})") ==
+        devices + "\"1.5\" must be an amount above 0, at most 1");
+  CHECK(agent(R"("devices": {"cuda.shares": ["0"]})").starts_with(devices + "\"0\" must be"));
+  CHECK(agent(R"("devices": {"cuda.shares": [{}]})").starts_with(devices + "{} must be"));
+  CHECK(agent(R"("devices": {"cuda.shares": "1"})") ==
+        devices + "must be an array of at most 64 amounts");
+  std::string many = "\"1\"";
+  for (int i = 0; i < 64; ++i) many += ", \"1\"";
+  CHECK(agent(R"("devices": {"cuda.shares": [)" + many + "]}") ==
+        devices + "must be an array of at most 64 amounts");
+  CHECK(agent(R"("devices": {"rocm.shares": ["1"]})") ==
+        "agent a1: it lists devices of slot \"rocm.shares\", which it does not have");
+  CHECK(agent(R"("labels": {"rack": 3})") == "agent a1: its label \"rack\" must be a text, not 3");
+}
+
 TEST_CASE("names that must be unique") {
   World w;
   CHECK(

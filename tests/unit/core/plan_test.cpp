@@ -67,6 +67,17 @@ TEST_CASE("the agent is of another architecture now") {
   s.w.event("a2", beat);
   s.check_middle_refused();
 }
+TEST_CASE("a device is not there, or gives less than the placement takes from it") {
+  for (const std::uint32_t device : {0U, 2U}) {
+    Stale s;
+    s.w.load(R"({"agents": [{"id": "a2", "available_slots": {"cpu": "4", "mem": "16g",
+                                                            "cuda.shares": "1.5"},
+                             "devices": {"cuda.shares": ["0.5", "1"]}}]})");
+    s.plan.placements[1].devices = {
+        {s.plan.placements[1].kernels[0].first, "cuda.shares", device, Amount{750}}};
+    s.check_middle_refused();
+  }
+}
 TEST_CASE("a kernel of the placement is gone") {
   Stale s;
   s.plan.placements[1].kernels[0].first = KernelId{};
