@@ -4,6 +4,8 @@
 
 #include <map>
 
+#include "core/cohorts.hpp"
+
 namespace bai::core {
 
 namespace {
@@ -176,7 +178,8 @@ std::string broken_slots(const State& state, std::string_view scope, const SlotM
 
 }  // namespace
 
-std::string broken_limit(const State& state, const Session& session) {
+std::string broken_limit(const State& state, const Session& session,
+                         std::span<const SessionId> leaving) {
   const std::string user = to_string(session.user);
   if (const auto* policy = limiting_policy(state, session.user, session.access_key)) {
     const Usage& usage = state.usage(ScopeKind::User, user);
@@ -196,9 +199,12 @@ std::string broken_limit(const State& state, const Session& session) {
   }
   if (session.type == SessionType::System) return {};
   if (const Project* project = state.find<Project>(session.project)) {
-    auto broken = broken_slots(state, "project",
-                               state.usage(ScopeKind::Project, to_string(session.project)).slots,
-                               session.requested_slots, project->total_resource_slots, false);
+    auto broken =
+        project->cohort.empty()
+            ? broken_slots(state, "project",
+                           state.usage(ScopeKind::Project, to_string(session.project)).slots,
+                           session.requested_slots, project->total_resource_slots, false)
+            : broken_cohort(state, session, *project, leaving);
     if (!broken.empty()) return broken;
   }
   if (const Domain* domain = state.find<Domain>(session.domain)) {

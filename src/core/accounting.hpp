@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 
 #include "core/context.hpp"
@@ -29,8 +30,10 @@ void rebuild_sums(Changeset& changes);
 const KeypairPolicy* limiting_policy(const State& state, const UserId& user, const AccessKey& key);
 
 // A limit that `requested` more would break now: the sentence, or empty. Looks at the slots of
-// user, project and domain and at concurrency.
-std::string broken_limit(const State& state, const Session& session);
+// user, project and domain and at concurrency. `leaving`: sessions that end for it, which matter to
+// its project's cohort.
+std::string broken_limit(const State& state, const Session& session,
+                         std::span<const SessionId> leaving = {});
 
 // Empty when every sum equals what it is a sum of and no invariant is broken.
 std::string check_invariants(const State& state);

@@ -24,6 +24,7 @@ void describe(Describe<Project>& d) {
   d.field<&Project::borrowing_limit>("borrowing_limit");
   d.field<&Project::created_at>("created_at", kImmutable);
   d.index("by_domain_name", {"domain_name", "name"}, true);
+  d.index("by_cohort", {"cohort"});
 }
 
 void describe(Describe<User>& d) {

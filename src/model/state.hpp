@@ -15,7 +15,7 @@ namespace bai {
 
 // Positions of the indexes that code uses by name, in the order of the descriptions.
 namespace index {
-inline constexpr std::size_t kProjectByDomainName = 0;
+inline constexpr std::size_t kProjectByDomainName = 0, kProjectByCohort = 1;
 inline constexpr std::size_t kUserByEmail = 0, kUserByUsername = 1;
 inline constexpr std::size_t kKeypairByUser = 0;
 inline constexpr std::size_t kGrantByScope = 0;

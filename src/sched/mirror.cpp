@@ -84,6 +84,7 @@ void Mirror::apply(const Change& change) {
     case EntityKind::Domain:
       return keep_row<Domain>(domains_, change, [](const Domain& d) { return d.name; });
     case EntityKind::Project:
+      on_project(change);
       return keep_row<Project>(projects_, change, [](const Project& p) { return p.id; });
     case EntityKind::KeypairPolicy:
       estimates_stale_ = true;
@@ -280,6 +281,12 @@ void Mirror::on_usage(const Change& change) {
   }
 }
 
+void Mirror::on_project(const Change& change) {
+  const Project *before = change.old_row<Project>(), *after = change.new_row<Project>();
+  const ProjectId& id = after != nullptr ? after->id : before->id;
+  cohorts_.on_project(before, after, scope_of(ScopeKind::Project, to_string(id)), slots_);
+}
+
 std::uint32_t Mirror::owner_of(const Session& session) {
   const auto [it, is_new] =
       owner_index_.try_emplace({session.user, session.project, session.domain, session.access_key},
@@ -307,9 +314,14 @@ const KeypairPolicy* Mirror::user_policy(const UserId& user) const noexcept {
   return policy == policies_.end() ? nullptr : policy->second.get();
 }
 
+const Project* Mirror::project(const ProjectId& id) const noexcept {
+  const auto it = projects_.find(id);
+  return it == projects_.end() ? nullptr : it->second.get();
+}
+
 const SlotMap* Mirror::project_limits(const ProjectId& project) const noexcept {
-  const auto it = projects_.find(project);
-  return it == projects_.end() ? nullptr : &it->second->total_resource_slots;
+  const Project* row = this->project(project);
+  return row == nullptr ? nullptr : &row->total_resource_slots;
 }
 
 const SlotMap* Mirror::domain_limits(const DomainName& domain) const noexcept {

@@ -19,6 +19,7 @@
 #include "bai_manager/policy.hpp"
 #include "model/changeset.hpp"
 #include "sched/agent_table.hpp"
+#include "sched/cohorts.hpp"
 #include "sched/index/placement_index.hpp"
 #include "sched/intern.hpp"
 #include "sched/owner_queue.hpp"
@@ -125,6 +126,8 @@ class Mirror {
   const SlotTypes& slot_types() const noexcept { return slot_types_; }
   DependencyState dependency(const SessionId& id) const noexcept;
   const KeypairPolicy* user_policy(const UserId& user) const noexcept;
+  const Project* project(const ProjectId& id) const noexcept;
+  const Cohorts& cohorts() const noexcept { return cohorts_; }
   const SlotMap* project_limits(const ProjectId& project) const noexcept;
   const SlotMap* domain_limits(const DomainName& domain) const noexcept;
 
@@ -150,6 +153,7 @@ class Mirror {
   void on_agent(const Change& change);
   void on_kernel(const Change& change);
   void on_usage(const Change& change);
+  void on_project(const Change& change);
   void on_slot_declaration(const Change& change);
   void on_resource_group(const Change& change);
   void grant(const Kernel& kernel, int sign);
@@ -191,6 +195,7 @@ class Mirror {
   StateVersion version_;
   Names slots_, architectures_, scope_names_, images_;
   Tenancy tenancy_{slots_};
+  Cohorts cohorts_;
   SlotTypes slot_types_;
   std::map<std::string, SlotType> declared_;
   std::map<ResourceGroupName, std::uint32_t> group_index_;

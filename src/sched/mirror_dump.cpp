@@ -182,7 +182,9 @@ std::string Mirror::dump() const {
                        limits_text(policy->total_resource_slots));
   });
   dump_sorted(out, projects_, [](const ProjectId& id, const auto& project) {
-    return fmt::format("project {}{}", to_string(id), limits_text(project->total_resource_slots));
+    return fmt::format("project {}{} cohort={}{}", to_string(id),
+                       limits_text(project->total_resource_slots), project->cohort,
+                       limits_text(project->borrowing_limit));
   });
   dump_sorted(out, domains_, [](const DomainName& name, const auto& domain) {
     return fmt::format("domain {}{}", name.str(), limits_text(domain->total_resource_slots));

@@ -16,9 +16,16 @@ DependencyState as_dependency(const Session& session) {
              : DependencyState::Failed;
 }
 
+std::int32_t as_priority(std::int64_t priority) {
+  return static_cast<std::int32_t>(
+      std::clamp<std::int64_t>(priority, std::numeric_limits<std::int32_t>::min(),
+                               std::numeric_limits<std::int32_t>::max()));
+}
+
 // Whether nothing differs that the queue or a policy looks at.
 bool waits_alike(const Session& a, const Session& b) {
   return a.status == b.status && a.priority == b.priority && a.type == b.type &&
+         a.job_priority == b.job_priority && a.is_preemptible == b.is_preemptible &&
          a.cluster_mode == b.cluster_mode && a.created_at == b.created_at && a.user == b.user &&
          a.project == b.project && a.domain == b.domain && a.access_key == b.access_key &&
          a.resource_group == b.resource_group && a.retry_at == b.retry_at &&
@@ -226,9 +233,9 @@ void Mirror::on_session(const Change& change) {
   waiting.details = details_of(*after);
   PendingSession& session = waiting.session;
   session.created_at = after->created_at;
-  session.priority = static_cast<std::int32_t>(
-      std::clamp<std::int64_t>(after->priority, std::numeric_limits<std::int32_t>::min(),
-                               std::numeric_limits<std::int32_t>::max()));
+  session.priority = as_priority(after->priority);
+  session.job_priority = as_priority(after->job_priority);
+  session.is_preemptible = after->is_preemptible;
   session.type = after->type;
   session.owner = owner_of(*after);
   session.image = images_.intern(after->image);

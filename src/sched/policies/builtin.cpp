@@ -13,6 +13,7 @@ Status add_builtin_policies(PolicyRegistry& registry) {
       registry.add_validator("dependencies", sched::make_dependencies),
       registry.add_validator("reserved-start", sched::make_reserved_start),
       registry.add_validator("resource-policy", sched::make_resource_policy),
+      registry.add_validator("cohort", sched::make_cohort),
       registry.add_validator("session-types", sched::make_session_types),
       registry.add_validator("images", sched::make_images),
       registry.add_validator("container-count", sched::make_container_count),

@@ -7,6 +7,9 @@
 
 namespace bai::sched {
 
+// Code of a refusal that ends when borrowers give back what the project has lent them.
+inline constexpr std::string_view kReclaim = "reclaim";
+
 std::unique_ptr<const Sequencer> make_fifo(PolicyOptions& options);
 std::unique_ptr<const Sequencer> make_lifo(PolicyOptions& options);
 std::unique_ptr<const Sequencer> make_drf(PolicyOptions& options);
@@ -15,6 +18,7 @@ std::unique_ptr<const Sequencer> make_sjf(PolicyOptions& options);
 std::unique_ptr<const Validator> make_dependencies(PolicyOptions& options);
 std::unique_ptr<const Validator> make_reserved_start(PolicyOptions& options);
 std::unique_ptr<const Validator> make_resource_policy(PolicyOptions& options);
+std::unique_ptr<const Validator> make_cohort(PolicyOptions& options);
 std::unique_ptr<const Validator> make_session_types(PolicyOptions& options);
 std::unique_ptr<const Validator> make_images(PolicyOptions& options);
 std::unique_ptr<const Validator> make_container_count(PolicyOptions& options);

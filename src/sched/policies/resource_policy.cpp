@@ -46,7 +46,10 @@ class ResourcePolicy final : public Validator {
              std::vector<Refusal>& refusals) const override {
     check_policy(view, session, ScopeKind::User, view.user_policy(session), refusals);
     check_policy(view, session, ScopeKind::Keypair, view.other_key_policy(session), refusals);
-    check_listed(view, session, ScopeKind::Project, view.project_limits(session), refusals);
+    // The limits of a project in a cohort are the validator "cohort"'s.
+    if (!view.cohort(session)) {
+      check_listed(view, session, ScopeKind::Project, view.project_limits(session), refusals);
+    }
     check_listed(view, session, ScopeKind::Domain, view.domain_limits(session), refusals);
   }
 

@@ -85,9 +85,9 @@ TEST_CASE("names are taken once and must not be empty") {
   CHECK(registry->add_selector("dispersed", make).error().code == ErrorCode::AlreadyExists);
   CHECK(registry->add_selector("", make).error().code == ErrorCode::InvalidArgument);
   CHECK(add_builtin_policies(*registry).error().code == ErrorCode::AlreadyExists);
-  CHECK(registry->validators() == std::vector<std::string>{"dependencies", "reserved-start",
-                                                           "resource-policy", "session-types",
-                                                           "images", "container-count"});
+  CHECK(registry->validators() ==
+        std::vector<std::string>{"dependencies", "reserved-start", "resource-policy", "cohort",
+                                 "session-types", "images", "container-count"});
 }
 
 TEST_CASE("settings of a resource group are checked before anyone relies on them") {

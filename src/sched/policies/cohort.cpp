@@ -1,0 +1,74 @@
+// Quota that projects lend each other. Within its own slots a project takes back what others have
+// borrowed; beyond them it borrows what is idle, for sessions that can be ended when it is wanted
+// back.
+#include <fmt/format.h>
+
+#include "sched/policies/policies.hpp"
+
+namespace bai::sched {
+
+namespace {
+
+class Cohort final : public Validator {
+ public:
+  void check(const SchedView& view, const PendingSession& session,
+             std::vector<Refusal>& refusals) const override {
+    const auto share = view.cohort(session);
+    if (!share) return;
+    const HeldAmounts held = view.held(ScopeKind::Project, session.owner);
+    const SlotMap& own = *view.project_limits(session);
+    std::string borrows, too_much, full;
+    for (const SlotRequest& r : view.request(session).total) {
+      if (r.units == 0) continue;
+      const std::string& name = view.slot_name(r.slot);
+      const auto line = [&](Amount used, Amount most) {
+        const auto text = [&](Amount a) {
+          return format_amount_humanized(view.slot_type(r.slot), a);
+        };
+        return fmt::format("\n  - {}: used {} + requested {} > limit {} (over by {})", name,
+                           text(used), text(Amount{r.units}), text(most),
+                           text(used + Amount{r.units} - most));
+      };
+      const Amount used{held.of(r.slot)}, wanted = used + Amount{r.units};
+      const Amount limit = own.contains(name) ? own.get(name) : kInfiniteAmount;
+      if (!limit.is_infinite() && wanted > limit) {
+        borrows += line(used, limit);
+        const SlotMap& most = *share->borrowing_limit;
+        if (most.contains(name) && !most.get(name).is_infinite() &&
+            wanted > limit + most.get(name)) {
+          too_much += line(used, limit + most.get(name));
+        }
+      }
+      if (share->nominal[r.slot] == CohortShare::kUnlimited) continue;
+      const Amount together{share->held[r.slot]}, all{share->nominal[r.slot]};
+      if (together + Amount{r.units} > all) full += line(together, all);
+    }
+    const auto refuse = [&](std::string code, std::string message) {
+      refusals.push_back(
+          {std::move(code), "group_check-limit_forbidden", std::move(message), false, Timestamp{}});
+    };
+    if (!borrows.empty() && !session.is_preemptible) {
+      refuse("quota",
+             fmt::format("The resource limit of the project is reached, and a session that is not "
+                         "preemptible may not borrow from cohort {}:{}",
+                         share->name, borrows));
+    } else if (!too_much.empty()) {
+      refuse("quota", fmt::format("The project may borrow no more from cohort {}:{}", share->name,
+                                  too_much));
+    } else if (!full.empty() && !borrows.empty()) {
+      refuse("quota", fmt::format("The project's own slots are used, and cohort {} has none to "
+                                  "lend:{}",
+                                  share->name, full));
+    } else if (!full.empty()) {
+      refuse(std::string(kReclaim),
+             fmt::format("What the project may use is lent to others of cohort {}:{}", share->name,
+                         full));
+    }
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<const Validator> make_cohort(PolicyOptions&) { return std::make_unique<Cohort>(); }
+
+}  // namespace bai::sched
