@@ -19,6 +19,8 @@ enum class Rejection : std::uint8_t {
   Designation,
   Devices,
   SessionGroup,
+  Reserved,  // there is room, but it is promised or kept; or its own reservation has none there
+  Topology,
   Shortage
 };
 using Tallies = std::map<std::pair<Rejection, std::uint64_t>, std::size_t>;
@@ -74,6 +76,10 @@ class Surveyor {
       ++survey_.tallies[{Rejection::SessionGroup, 0}];
       return;
     }
+    if (filter_.within != nullptr && !std::ranges::binary_search(*filter_.within, a)) {
+      ++survey_.tallies[{filter_.is_domain ? Rejection::Topology : Rejection::Reserved, 0}];
+      return;
+    }
     ++survey_.compatible;
     Int128 total = 0;
     std::uint64_t lacking = 0;
@@ -94,8 +100,12 @@ class Surveyor {
         containers > filter_.container_limit ? containers - filter_.container_limit : 0;
     if (lacking == 0 && over > 0) survey_.amounts_free = true;
     if (over > 0) lacking |= kContainersBit;
-    ++survey_.tallies[lacking == 0 ? std::pair{Rejection::Devices, std::uint64_t{0}}
-                                   : std::pair{Rejection::Shortage, lacking}];
+    if (lacking == 0) {
+      const bool is_kept = std::ranges::binary_search(filter_.barred, a);
+      ++survey_.tallies[{is_kept ? Rejection::Reserved : Rejection::Devices, 0}];
+    } else {
+      ++survey_.tallies[{Rejection::Shortage, lacking}];
+    }
     keep_closest(a, total, static_cast<std::uint32_t>(std::min<std::uint64_t>(over, 0xffff'ffff)));
   }
 
@@ -144,6 +154,10 @@ std::string class_text(const Mirror& mirror, const Requirement& requirement,
       return fmt::format("{} {} not designated", count, verb);
     case Rejection::SessionGroup:
       return fmt::format("{} {} ruled out by its session group", count, verb);
+    case Rejection::Reserved:
+      return fmt::format("{} {} reserved", count, verb);
+    case Rejection::Topology:
+      return fmt::format("{} {} outside the domain", count, verb);
     case Rejection::Shortage:
       break;
   }
@@ -211,6 +225,12 @@ std::vector<std::pair<std::string, std::int64_t>> rejected_of(const Survey& surv
         break;
       case Rejection::SessionGroup:
         name = "session-group";
+        break;
+      case Rejection::Reserved:
+        name = "reserved";
+        break;
+      case Rejection::Topology:
+        name = "topology";
         break;
       case Rejection::Shortage:
         if (which.second == kContainersBit) name = "containers";
@@ -308,6 +328,37 @@ Failure explain_backfill(const ViewSource& source) {
       "There is room in resource group {}, but it is promised: starting now would delay a session "
       "before it in the queue.",
       source.group.name.str());
+  return failure;
+}
+
+Failure explain_reserved(const ViewSource& source, const Request& request, std::size_t which,
+                         const AgentFilter& filter) {
+  const Requirement& requirement = request.requirements[which];
+  const Survey survey = Surveyor(source, requirement, filter).run();
+  Failure failure;
+  failure.code = "reserved";
+  failure.blocks = true;
+  failure.rejected = rejected_of(survey);
+  failure.coarse = fmt::format(
+      "There is room in resource group {}, but a reservation keeps it for others before this "
+      "session would end.",
+      source.group.name.str());
+  failure.detailed =
+      fmt::format("{} {}.", failure.coarse, tally_text(source.mirror, requirement, survey));
+  return failure;
+}
+
+Failure explain_used_up(const ViewSource& source, const Request& request, std::size_t which,
+                        const AgentFilter& filter, const std::string& reservation) {
+  const Requirement& requirement = request.requirements[which];
+  const Survey survey = Surveyor(source, requirement, filter).run();
+  Failure failure;
+  failure.code = "reservation";
+  failure.rejected = rejected_of(survey);
+  failure.coarse = fmt::format(
+      "What reservation {} keeps is in use by its sessions, or not free yet.", reservation);
+  failure.detailed =
+      fmt::format("{} {}.", failure.coarse, tally_text(source.mirror, requirement, survey));
   return failure;
 }
 

@@ -33,6 +33,12 @@ Failure classify_failure(const ViewSource& source, const Request& request, std::
                          const AgentFilter& filter);
 // There is room, but it is promised.
 Failure explain_backfill(const ViewSource& source);
+// There is room, but reservations keep it; `filter.barred` are the agents where they do.
+Failure explain_reserved(const ViewSource& source, const Request& request, std::size_t which,
+                         const AgentFilter& filter);
+// The session's own reservation has no room left; `filter.within` are the agents where it has.
+Failure explain_used_up(const ViewSource& source, const Request& request, std::size_t which,
+                        const AgentFilter& filter, const std::string& reservation);
 Failure explain_selector_refusal(const ViewSource& source, std::size_t candidates);
 
 // "cpu 2, cuda.device 1 and mem 4g"

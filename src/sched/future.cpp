@@ -1,6 +1,7 @@
 #include "sched/future.hpp"
 
 #include <algorithm>
+#include <queue>
 #include <unordered_map>
 
 #include "base/assert.hpp"
@@ -16,17 +17,6 @@ void give(std::vector<std::int64_t>& free, const std::vector<SlotRequest>& slots
   }
 }
 
-std::size_t copies(std::span<const std::int64_t> free, const Requirement& requirement,
-                   std::size_t most) {
-  for (const SlotRequest& r : requirement.slots) {
-    if (r.units == 0) continue;
-    const std::int64_t has = r.slot < free.size() ? free[r.slot] : 0;
-    if (has < r.units) return 0;
-    most = std::min(most, static_cast<std::size_t>(has / r.units));
-  }
-  return most;
-}
-
 bool suits(const AgentTable& agents, AgentIndex agent, const Requirement& requirement,
            const AgentFilter& filter) {
   return agents.takes_sessions(agent) && agents.architecture(agent) == requirement.architecture &&
@@ -36,15 +26,16 @@ bool suits(const AgentTable& agents, AgentIndex agent, const Requirement& requir
 
 }  // namespace
 
-// Goes from release to release and counts on how many agents there is room.
+// Goes from time to time at which something comes free and counts on how many agents there is room.
 class Future::Walk {
  public:
-  Walk(const Future& future, const Request& request, Duration estimate, const AgentFilter& filter,
-       std::uint64_t& steps)
+  Walk(Future& future, const Request& request, Duration estimate, const AgentFilter& filter,
+       std::int64_t limit, std::uint64_t& steps)
       : future_(future),
         agents_(future.group_.agents),
         estimate_(estimate),
         filter_(filter),
+        limit_(limit),
         steps_(steps) {
     for (const Requirement& requirement : request.requirements) {
       const auto known = std::ranges::find_if(
@@ -63,30 +54,15 @@ class Future::Walk {
     for (Kind& kind : kinds_) kind.rooms.assign(agents_.size(), 0);
     for (AgentIndex a = 0; a < agents_.size(); ++a) recount(a);
     steps_ += agents_.size();
-    auto theirs = future_.group_.held.begin();
-    auto ours = future_.ours_.begin();
-    while (true) {
+    theirs_ = future_.group_.held.begin();
+    ours_ = future_.ours_.begin();
+    while (at_ < limit_) {
       if (auto start = attempt()) return start;
-      const bool more_theirs =
-          theirs != future_.group_.held.end() && theirs->first.first != kNeverEnds;
-      const bool more_ours = ours != future_.ours_.end() && ours->at != kNeverEnds;
-      if (!more_theirs && !more_ours) return std::nullopt;
-      at_ = std::min(more_theirs ? when(theirs->first.first) : kNeverEnds,
-                     more_ours ? when(ours->at) : kNeverEnds);
-      touched_.clear();
-      for (; theirs != future_.group_.held.end() && when(theirs->first.first) == at_; ++theirs) {
-        if (theirs->first.first == kNeverEnds) break;
-        if (const auto agent = future_.agent_of(*theirs->second)) {
-          release(*agent, theirs->second->slots);
-        }
-      }
-      for (; ours != future_.ours_.end() && when(ours->at) == at_; ++ours) {
-        release(ours->agent, *ours->slots);
-      }
-      for (const auto& [agent, checks] : future_.promised_) touched_.push_back(agent);
-      for (const AgentIndex agent : touched_) recount(agent);
-      steps_ += touched_.size();
+      at_ = std::min({next_of_theirs(), next_of_ours(), next_of_profiles()});
+      if (at_ >= limit_ || at_ == kNeverEnds) return std::nullopt;
+      move_on();
     }
+    return std::nullopt;
   }
 
  private:
@@ -95,11 +71,36 @@ class Future::Walk {
     std::size_t wanted, room;        // `room` over all agents, each counted up to `wanted`
     std::vector<std::size_t> rooms;  // by agent
   };
+  using Due = std::pair<std::int64_t, AgentIndex>;
 
-  // What should have ended ends right after now.
-  std::int64_t when(std::int64_t at) const { return std::max(at, future_.now_ + 1); }
+  std::int64_t next_of_theirs() const {
+    if (future_.made_all_ || theirs_ == future_.group_.held.end()) return kNeverEnds;
+    const std::int64_t end = theirs_->first.first;
+    return end == kNeverEnds ? end : std::max(end, future_.now_ + 1);
+  }
+  std::int64_t next_of_ours() const {
+    return future_.made_all_ || ours_ == future_.ours_.end()
+               ? kNeverEnds
+               : std::max(ours_->at, future_.now_ + 1);
+  }
+  std::int64_t next_of_profiles() const { return due_.empty() ? kNeverEnds : due_.top().first; }
 
+  void move_on() {
+    touched_.clear();
+    for (; next_of_theirs() == at_; ++theirs_) {
+      if (const auto agent = future_.agent_of(*theirs_->second)) {
+        release(*agent, theirs_->second->slots);
+      }
+    }
+    for (; next_of_ours() == at_; ++ours_) release(ours_->agent, *ours_->slots);
+    for (; next_of_profiles() == at_; due_.pop()) touched_.push_back(due_.top().second);
+    for (const AgentIndex agent : touched_) recount(agent);
+    steps_ += touched_.size();
+  }
+
+  // Profiles know of it.
   void release(AgentIndex agent, const std::vector<SlotRequest>& slots) {
+    if (future_.is_made(agent)) return;
     give(free_of(agent), slots, 1);
     touched_.push_back(agent);
   }
@@ -110,20 +111,32 @@ class Future::Walk {
     return it->second;
   }
 
+  // Devices are known for what is there now only.
+  std::size_t room_on(AgentIndex agent, const Requirement& requirement, std::size_t most) {
+    if (future_.is_made(agent)) {
+      const Profile& profile = future_.profile(agent);
+      if (at_ < profile.first_change() && !agents_.fits(agent, requirement)) return 0;
+      return profile.room(at_, end_after(at_, estimate_), requirement, most);
+    }
+    if (const auto it = free_.find(agent); it != free_.end()) {
+      return copies(it->second, requirement, most);
+    }
+    if (!agents_.fits(agent, requirement)) return 0;
+    return most == 1 ? 1 : copies(future_.free_now(agent), requirement, most);
+  }
+
   void recount(AgentIndex agent) {
+    bool is_candidate = false;
     for (Kind& kind : kinds_) {
       if (!suits(agents_, agent, *kind.requirement, filter_)) continue;
-      const auto it = free_.find(agent);
-      std::size_t room = 0;
-      if (it != free_.end()) {
-        room = future_.room(agent, it->second, at_, *kind.requirement, estimate_, kind.wanted);
-      } else if (agents_.fits(agent, *kind.requirement)) {
-        room = future_.room(agent, future_.free_now(agent), at_, *kind.requirement, estimate_,
-                            kind.wanted);
-      }
+      is_candidate = true;
+      const std::size_t room = room_on(agent, *kind.requirement, kind.wanted);
       kind.room += room - kind.rooms[agent];
       kind.rooms[agent] = room;
     }
+    if (!is_candidate || !future_.is_made(agent)) return;
+    const std::int64_t next = future_.profile(agent).next_change(at_, estimate_);
+    if (next != kNeverEnds) due_.emplace(next, agent);
   }
 
   std::optional<Start> attempt() {
@@ -131,17 +144,16 @@ class Future::Walk {
       if (kind.room < kind.wanted) return std::nullopt;
     }
     Start start{at_, {}};
-    std::map<AgentIndex, std::vector<std::int64_t>> left;
+    std::map<AgentIndex, std::vector<const Requirement*>> given;
     for (const Requirement& requirement : requirements_) {
       const Kind& kind = *std::ranges::find_if(
           kinds_, [&](const Kind& k) { return k.requirement->id == requirement.id; });
       std::optional<AgentIndex> chosen;
       for (AgentIndex a = 0; a < agents_.size() && !chosen; ++a) {
         if (kind.rooms[a] == 0) continue;
-        const auto [it, is_new] = left.try_emplace(a);
-        if (is_new) it->second = free_of(a);
-        if (future_.room(a, it->second, at_, requirement, estimate_, 1) == 0) continue;
-        give(it->second, requirement.slots, -1);
+        auto& already = given[a];
+        if (!room_beside(a, already, requirement, kind.wanted)) continue;
+        already.push_back(&requirement);
         chosen = a;
       }
       steps_ += agents_.size();
@@ -151,25 +163,48 @@ class Future::Walk {
     return start;
   }
 
-  const Future& future_;
+  // Whether what was given to the agent and this one have room together.
+  bool room_beside(AgentIndex agent, const std::vector<const Requirement*>& already,
+                   const Requirement& requirement, std::size_t most) {
+    if (already.empty()) return true;
+    const bool alike = std::ranges::all_of(
+        already, [&](const Requirement* other) { return other->id == requirement.id; });
+    if (alike) return room_on(agent, requirement, most) > already.size();
+    Requirement together = requirement;
+    for (const Requirement* other : already) add(together, other->slots);
+    if (!future_.is_made(agent)) return copies(free_of(agent), together, 1) == 1;
+    return future_.profile(agent).room(at_, end_after(at_, estimate_), together, 1) == 1;
+  }
+
+  static void add(Requirement& sum, const std::vector<SlotRequest>& slots) {
+    for (const SlotRequest& r : slots) {
+      const auto same = std::ranges::find(sum.slots, r.slot, &SlotRequest::slot);
+      if (same != sum.slots.end()) {
+        same->units += r.units;
+      } else {
+        sum.slots.push_back(r);
+      }
+    }
+  }
+
+  Future& future_;
   const AgentTable& agents_;
   Duration estimate_;
   const AgentFilter& filter_;
+  std::int64_t limit_;
   std::uint64_t& steps_;
   std::span<const Requirement> requirements_;
   std::vector<Kind> kinds_;
+  std::map<EndKey, const Held*>::const_iterator theirs_;
+  std::vector<Release>::const_iterator ours_;
   std::unordered_map<AgentIndex, std::vector<std::int64_t>> free_;  // where it is not as now
+  std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;  // of agents with a profile
   std::vector<AgentIndex> touched_;
   std::int64_t at_ = 0;
 };
 
-Future::Future(const Mirror& mirror, const Group& group, Timestamp now)
-    : mirror_(mirror), group_(group), now_(now.ns) {}
-
-std::int64_t Future::add(std::int64_t at, Duration estimate) noexcept {
-  std::int64_t end = 0;
-  return __builtin_add_overflow(at, estimate.ns, &end) ? kNeverEnds : end;
-}
+Future::Future(const Mirror& mirror, const Group& group, Timestamp now, bool whole)
+    : mirror_(mirror), group_(group), now_(now.ns), whole_(whole) {}
 
 std::vector<std::int64_t> Future::free_now(AgentIndex agent) const {
   std::vector<std::int64_t> free(group_.agents.column_count());
@@ -182,103 +217,145 @@ std::optional<AgentIndex> Future::agent_of(const Held& held) const noexcept {
   return group_.agents.find(held.agent);
 }
 
-std::vector<std::int64_t> Future::free_at(AgentIndex agent, std::int64_t at) const {
-  std::vector<std::int64_t> free = free_now(agent);
-  for (const auto& [key, held] : group_.held) {
-    if (key.first > at) break;
-    if (agent_of(*held) == agent) give(free, held->slots, 1);
+// What a session of a reservation gives back stays with the reservation while it lasts.
+std::int64_t Future::release_time(const Held& held, std::int64_t end) const {
+  if (end == kNeverEnds) return end;
+  std::int64_t at = std::max(end, now_ + 1);
+  const ReservationRecord* record = mirror_.reservation_of(held.session);
+  if (record != nullptr && record->is_active(Timestamp{now_})) {
+    at = std::max(at, record->row->ends_at.ns);
   }
-  for (const Release& release : ours_) {
-    if (release.at > at) break;
-    if (release.agent == agent) give(free, *release.slots, 1);
-  }
-  // A promise that has begun by then: its end, if past, was among `ours_`.
-  for (const Promise& promise : promises_) {
-    if (promise.agent == agent && promise.from <= at) give(free, promise.requirement->slots, -1);
-  }
-  return free;
+  return at;
 }
 
-std::size_t Future::room(AgentIndex agent, std::span<const std::int64_t> free, std::int64_t at,
-                         const Requirement& requirement, Duration estimate,
-                         std::size_t most) const {
-  const auto promised = promised_.find(agent);
-  if (promised == promised_.end()) return copies(free, requirement, most);
-  // `free` knows of releases only: promises that have begun are to be taken off.
-  std::vector<std::int64_t> left(free.begin(), free.end());
-  for (const Promise& promise : promises_) {
-    if (promise.agent == agent && promise.from <= at) give(left, promise.requirement->slots, -1);
+Profile& Future::profile(AgentIndex agent) {
+  if (profiles_.empty()) profiles_.resize(group_.agents.size());
+  auto& made = profiles_[agent];
+  if (made != nullptr) return *made;
+  made = std::make_unique<Profile>(now_, free_now(agent));
+  for (const KernelId& kernel : mirror_.held_on(group_.agents.id(agent))) {
+    const auto [held, end] = mirror_.held(kernel);
+    made->add(release_time(*held, end), kNeverEnds, held->slots, 1);
   }
-  most = copies(left, requirement, most);
-  const std::int64_t end = add(at, estimate);
-  for (const Check& check : promised->second) {
-    if (most == 0 || check.at >= end) break;
-    if (check.at > at) most = copies(check.free, requirement, most);
+  for (const Release& release : ours_) {
+    if (release.agent == agent) made->add(release.at, kNeverEnds, *release.slots, 1);
   }
-  return most;
+  return *made;
+}
+
+void Future::make_all() {
+  if (made_all_) return;
+  for (AgentIndex a = 0; a < group_.agents.size(); ++a) profile(a);
+  made_all_ = true;
+}
+
+std::optional<Future::Start> Future::earliest_among(std::span<const AgentIndex> agents,
+                                                    const Request& request, Duration estimate,
+                                                    const AgentFilter& filter, std::int64_t limit,
+                                                    std::uint64_t& steps) {
+  const Requirement& requirement = request.requirements.front();
+  std::optional<Start> best;
+  steps += agents.size();
+  for (const AgentIndex agent : agents) {
+    if (!suits(group_.agents, agent, requirement, filter)) continue;
+    // Devices are known for what is there now only.
+    const Profile& known = profile(agent);
+    const std::int64_t from = group_.agents.fits(agent, requirement) ? now_ : known.first_change();
+    const auto at = known.earliest(requirement, estimate, from, limit);
+    if (!at) continue;
+    best = Start{*at, {agent}};
+    limit = *at;
+    if (limit == now_) break;
+  }
+  return best;
 }
 
 std::optional<Future::Start> Future::earliest(const Request& request, Duration estimate,
-                                              const AgentFilter& filter,
-                                              std::uint64_t& steps) const {
-  return Walk(*this, request, estimate, filter, steps).run();
+                                              const AgentFilter& filter, std::int64_t limit,
+                                              std::uint64_t& steps) {
+  if (whole_) make_all();
+  if (!made_all_ || request.requirements.size() > 1) {
+    return Walk(*this, request, estimate, filter, limit, steps).run();
+  }
+  std::vector<AgentIndex> all(group_.agents.size());
+  for (AgentIndex a = 0; a < all.size(); ++a) all[a] = a;
+  return earliest_among(all, request, estimate, filter, limit, steps);
+}
+
+bool Future::holds(const Start& start, const Request& request, Duration estimate,
+                   const AgentFilter& filter) {
+  const std::int64_t end = end_after(start.at, estimate);
+  std::size_t had = 0;
+  for (; had < request.requirements.size(); ++had) {
+    const Requirement& requirement = request.requirements[had];
+    const AgentIndex agent = start.agents[had];
+    if (!suits(group_.agents, agent, requirement, filter) ||
+        profile(agent).room(start.at, end, requirement, 1) == 0) {
+      break;
+    }
+    if (request.requirements.size() > 1) profile(agent).add(start.at, end, requirement.slots, -1);
+  }
+  const bool all = had == request.requirements.size();
+  for (std::size_t i = 0; i < had && request.requirements.size() > 1; ++i) {
+    profile(start.agents[i]).add(start.at, end, request.requirements[i].slots, 1);
+  }
+  return all;
+}
+
+void Future::add_promise(AgentIndex agent, const std::vector<SlotRequest>& slots, std::int64_t from,
+                         std::int64_t to, int sign) {
+  profile(agent).add(from, to, slots, -sign);
+  if (sign > 0) {
+    ++promised_[agent];
+    first_promise_ = std::min(first_promise_, from);
+  } else if (const auto it = promised_.find(agent); --it->second == 0) {
+    promised_.erase(it);
+  }
 }
 
 void Future::promise(const Start& start, const Request& request, Duration estimate) {
-  const std::int64_t end = add(start.at, estimate);
-  first_promise_ = std::min(first_promise_, start.at);
   for (std::size_t i = 0; i < request.requirements.size(); ++i) {
-    const AgentIndex agent = start.agents[i];
-    const Requirement& requirement = request.requirements[i];
-    auto& checks = promised_[agent];
-    const auto at = std::ranges::lower_bound(checks, start.at, {}, &Check::at);
-    if (at == checks.end() || at->at != start.at) {
-      checks.insert(at, {start.at, free_at(agent, start.at)});
-    }
-    for (Check& check : checks) {
-      if (check.at >= start.at && check.at < end) give(check.free, requirement.slots, -1);
-    }
-    promises_.push_back({agent, &requirement, start.at, end});
-    const Release release{end, agent, &requirement.slots};
-    ours_.insert(std::ranges::upper_bound(ours_, end, {}, &Release::at), release);
+    add_promise(start.agents[i], request.requirements[i].slots, start.at,
+                end_after(start.at, estimate), 1);
   }
+}
+
+void Future::withdraw(const Start& start, const Request& request, Duration estimate) {
+  for (std::size_t i = 0; i < request.requirements.size(); ++i) {
+    add_promise(start.agents[i], request.requirements[i].slots, start.at,
+                end_after(start.at, estimate), -1);
+  }
+}
+
+void Future::keep(AgentIndex agent, const std::vector<SlotRequest>& slots, std::int64_t from,
+                  std::int64_t to) {
+  add_promise(agent, slots, from, to, 1);
 }
 
 void Future::placed(AgentIndex agent, const Requirement& requirement, Duration estimate) {
-  const std::int64_t end = add(now_, estimate);
+  const std::int64_t end = end_after(now_, estimate);
   ours_.insert(std::ranges::upper_bound(ours_, end, {}, &Release::at),
                Release{end, agent, &requirement.slots});
-  const auto promised = promised_.find(agent);
-  if (promised == promised_.end()) return;
-  for (Check& check : promised->second) {
-    if (check.at < end) give(check.free, requirement.slots, -1);
-  }
+  if (is_made(agent)) profile(agent).add(now_, end, requirement.slots, -1);
 }
 
 void Future::withdrawn(AgentIndex agent, const Requirement& requirement, Duration estimate) {
-  const std::int64_t end = add(now_, estimate);
+  const std::int64_t end = end_after(now_, estimate);
   const auto same_end = std::ranges::equal_range(ours_, end, {}, &Release::at);
   const auto it = std::ranges::find_if(same_end, [&](const Release& release) {
     return release.agent == agent && release.slots == &requirement.slots;
   });
   BAI_ASSERT(it != same_end.end(), "what is withdrawn was placed");
   ours_.erase(it);
-  const auto promised = promised_.find(agent);
-  if (promised == promised_.end()) return;
-  for (Check& check : promised->second) {
-    if (check.at < end) give(check.free, requirement.slots, 1);
-  }
+  if (is_made(agent)) profile(agent).add(now_, end, requirement.slots, 1);
 }
 
 void Future::barred(const Requirement& requirement, Duration estimate,
                     std::vector<AgentIndex>& agents) const {
-  const std::int64_t end = add(now_, estimate);
+  const std::int64_t end = end_after(now_, estimate);
   if (end <= first_promise_) return;
-  for (const auto& [agent, checks] : promised_) {
-    const bool breaks = std::ranges::any_of(checks, [&](const Check& check) {
-      return check.at < end && copies(check.free, requirement, 1) == 0;
-    });
-    if (breaks) agents.push_back(agent);
+  for (const auto& [agent, count] : promised_) {
+    if (profiles_[agent]->room(now_, end, requirement, 1) == 0) agents.push_back(agent);
   }
 }
 

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "sched/mirror.hpp"
+#include "sched/profile.hpp"
 #include "sched/search.hpp"
 
 namespace bai::sched {
@@ -15,21 +17,38 @@ namespace bai::sched {
 // One resource group's, for one pass. Amounts only: devices and container places of the future are
 // not foreseen. What runs is expected to end as estimated; what should have ended is expected to
 // end at once.
+//
+// An agent's profile is made when something is promised on it. Until then its amounts only grow, so
+// that the first release that makes room answers; where many are promised something, making all of
+// them at once (`whole`) costs less.
 class Future {
  public:
   // Everything outlives it. The agents' free amounts are those of the pass as it goes on.
-  Future(const Mirror& mirror, const Group& group, Timestamp now);
+  Future(const Mirror& mirror, const Group& group, Timestamp now, bool whole);
 
   struct Start {
     std::int64_t at = 0;             // nanoseconds, like Timestamp
     std::vector<AgentIndex> agents;  // one for each requirement
   };
-  // The earliest time at which all requirements have room until they end and no promise is broken.
-  // Nothing: never, as far as anyone knows. Adds to `steps` what it looks at.
+  // The earliest time before `limit` at which all requirements have room until they end and no
+  // promise is broken. Nothing: never, as far as anyone knows. Adds to `steps` what it looks at.
   std::optional<Start> earliest(const Request& request, Duration estimate,
-                                const AgentFilter& filter, std::uint64_t& steps) const;
-  // From then on the session counts as if it would start there.
+                                const AgentFilter& filter, std::int64_t limit,
+                                std::uint64_t& steps);
+  // The same for a single requirement, on these agents (ordered) only.
+  std::optional<Start> earliest_among(std::span<const AgentIndex> agents, const Request& request,
+                                      Duration estimate, const AgentFilter& filter,
+                                      std::int64_t limit, std::uint64_t& steps);
+  // Whether the agents would take it then.
+  bool holds(const Start& start, const Request& request, Duration estimate,
+             const AgentFilter& filter);
+  // From then on the session counts as if it would start there; `withdraw` undoes it.
   void promise(const Start& start, const Request& request, Duration estimate);
+  void withdraw(const Start& start, const Request& request, Duration estimate);
+  // Amounts that are nobody's from `from` until `to`.
+  void keep(AgentIndex agent, const std::vector<SlotRequest>& slots, std::int64_t from,
+            std::int64_t to);
+
   // A requirement of a session that starts now.
   void placed(AgentIndex agent, const Requirement& requirement, Duration estimate);
   // Takes back what was placed: its session did not start after all.
@@ -42,40 +61,35 @@ class Future {
   // A session that ends before the first promise begins breaks none.
   Duration before_first_promise() const noexcept;
   // When something that starts now ends.
-  std::int64_t end_of(Duration estimate) const noexcept { return add(now_, estimate); }
+  std::int64_t end_of(Duration estimate) const noexcept { return end_after(now_, estimate); }
 
  private:
-  // Between two of these an agent's free amounts only grow: to look at these is to look at all.
-  struct Check {
-    std::int64_t at = 0;
-    std::vector<std::int64_t> free;  // by slot
-  };
   struct Release {
     std::int64_t at = 0;
     AgentIndex agent = 0;
     const std::vector<SlotRequest>* slots = nullptr;
   };
-  struct Promise {
-    AgentIndex agent;
-    const Requirement* requirement;
-    std::int64_t from, to;
-  };
   class Walk;
 
-  static std::int64_t add(std::int64_t at, Duration estimate) noexcept;
   std::vector<std::int64_t> free_now(AgentIndex agent) const;
-  std::vector<std::int64_t> free_at(AgentIndex agent, std::int64_t at) const;
   std::optional<AgentIndex> agent_of(const Held& held) const noexcept;
-  // How many of `requirement` go onto the agent from `at` for `estimate`, `most` at most.
-  std::size_t room(AgentIndex agent, std::span<const std::int64_t> free, std::int64_t at,
-                   const Requirement& requirement, Duration estimate, std::size_t most) const;
+  // When what is held comes free for others; what should have ended ends right after now.
+  std::int64_t release_time(const Held& held, std::int64_t end) const;
+  bool is_made(AgentIndex agent) const noexcept {
+    return agent < profiles_.size() && profiles_[agent] != nullptr;
+  }
+  Profile& profile(AgentIndex agent);
+  void make_all();
+  void add_promise(AgentIndex agent, const std::vector<SlotRequest>& slots, std::int64_t from,
+                   std::int64_t to, int sign);
 
   const Mirror& mirror_;
   const Group& group_;
   std::int64_t now_;
-  std::vector<Release> ours_;  // of what this pass has started, and the ends of promises; by time
-  std::vector<Promise> promises_;
-  std::map<AgentIndex, std::vector<Check>> promised_;
+  bool whole_, made_all_ = false;
+  std::vector<Release> ours_;                       // of what this pass has started; by time
+  std::vector<std::unique_ptr<Profile>> profiles_;  // by agent; null where it is not needed yet
+  std::map<AgentIndex, std::uint32_t> promised_;    // agents with promises: how many
   std::int64_t first_promise_ = kNeverEnds;
 };
 

@@ -54,6 +54,7 @@ Mirror::Mirror() { label_rules_.acquire("", {}); }
 
 void Mirror::feed(StateVersion version, std::span<const Change> changes) {
   for (const Change& change : changes) apply(change);
+  reservations_.settle(slot_types_, slots_, std::exchange(slot_types_stale_, false));
   for (const PendingIndex at : touched_) settle(at);
   touched_.clear();
   if (estimates_stale_) refresh_estimates();
@@ -77,6 +78,8 @@ void Mirror::apply(const Change& change) {
       return on_kernel(change);
     case EntityKind::FairShare:
       return tenancy_.on_fair_share(change);
+    case EntityKind::Reservation:
+      return reservations_.on_reservation(change);
     case EntityKind::SessionGroup:
       return tenancy_.on_session_group(change);
     case EntityKind::Usage:
@@ -117,6 +120,7 @@ void Mirror::on_slot_declaration(const Change& change) {
   } else {
     declared_.erase(change.old_row<SlotDeclaration>()->name);
   }
+  slot_types_stale_ = true;
   slot_types_ = SlotTypes();
   for (const auto& [name, type] : declared_) {
     // What contradicts a built-in type was refused when it was reported.

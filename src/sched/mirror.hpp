@@ -9,6 +9,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <tuple>
@@ -24,6 +25,7 @@
 #include "sched/intern.hpp"
 #include "sched/owner_queue.hpp"
 #include "sched/queue.hpp"
+#include "sched/reservations.hpp"
 #include "sched/tenancy.hpp"
 
 namespace bai::sched {
@@ -76,7 +78,8 @@ struct Group {
   mutable ShareCache shares;                 // of the thread that plans this group
   bool keeps_shortest = false;
   Duration default_runtime = kUnknownEstimate;
-  std::map<EndKey, const Held*> held;  // on its agents
+  std::map<EndKey, const Held*> held;      // on its agents
+  std::set<PendingIndex> in_reservations;  // queued sessions that name one
   std::size_t pending = 0;
   std::vector<Arrival> arrivals;  // queued, or queued anew, since the planner last looked
 };
@@ -105,6 +108,13 @@ class Mirror {
 
   const LabelRule& label_rule(std::uint32_t at) const { return label_rules_[at]; }
   const Tenancy& tenancy() const noexcept { return tenancy_; }
+  const ReservationBook& reservations() const noexcept { return reservations_; }
+  // That the session names; null: none.
+  const ReservationRecord* reservation_of(const SessionId& session) const noexcept;
+  // Kernels that hold amounts on the agent, in no particular order; what such a kernel holds, and
+  // until when.
+  std::span<const KernelId> held_on(const AgentId& agent) const noexcept;
+  std::pair<const Held*, std::int64_t> held(const KernelId& kernel) const noexcept;
   std::optional<PendingIndex> find_waiting(const SessionId& id) const noexcept;
   const std::string& image(std::uint32_t at) const { return images_[at]; }
   const KeypairPolicy* key_policy(const AccessKey& key) const noexcept;
@@ -145,6 +155,7 @@ class Mirror {
     UserId user;
     Duration declared = kUnknownEstimate;  // how long it runs at most, by itself
     Timestamp began;                       // got its agents; 0: not yet
+    ReservationRecord* reservation = nullptr;
     std::vector<KernelId> held;
   };
 
@@ -173,6 +184,7 @@ class Mirror {
   void release(const Kernel& kernel);
   void on_running(SessionRecord& record, const Session* after);
   void rekey(const KernelId& kernel);  // its group or its end may have changed
+  void join_reservation(SessionRecord& record, const Session* after);
   bool has_lifetimes() const noexcept;
   void refresh_estimates();
 
@@ -197,6 +209,8 @@ class Mirror {
   Tenancy tenancy_{slots_};
   Cohorts cohorts_;
   SlotTypes slot_types_;
+  bool slot_types_stale_ = false;  // they have changed in this feed
+  ReservationBook reservations_;
   std::map<std::string, SlotType> declared_;
   std::map<ResourceGroupName, std::uint32_t> group_index_;
   std::deque<Group> groups_;

@@ -77,8 +77,8 @@ void dump_details(Out out, const PendingDetails& details) {
   for (const std::string& id : details.dependencies) fmt::format_to(out, " after={}", id);
   for (const AgentId& id : details.designated_agents) fmt::format_to(out, " on={}", id.str());
   for (const AgentId& id : details.failed_agents) fmt::format_to(out, " failed={}", id.str());
-  fmt::format_to(out, " group={} prefers{}", details.session_group,
-                 rule_text(details.preferred_labels));
+  fmt::format_to(out, " group={} prefers{} reservation={}", details.session_group,
+                 rule_text(details.preferred_labels), details.reservation);
 }
 
 void dump_waiting(Out out, const Mirror& mirror, const Waiting& waiting) {
@@ -190,6 +190,7 @@ std::string Mirror::dump() const {
     return fmt::format("domain {}{}", name.str(), limits_text(domain->total_resource_slots));
   });
   text += tenancy_.dump();
+  text += reservations_.dump(slots_);
   fmt::format_to(out, "shared requests={} requirements={} label rules={}\n", requests_.live(),
                  kernel_requirements_.live(), label_rules_.live());
   return text;

@@ -72,7 +72,8 @@ std::unique_ptr<PendingDetails> details_of(const Session& session) {
   const bool none = session.dependencies.empty() && session.designated_agents.empty() &&
                     session.failed_agents.empty() && session.retry_at == Timestamp{} &&
                     session.requested_starts_at == Timestamp{} && session.session_group.empty() &&
-                    session.resource_opts.find("preferred_agent_labels") == nullptr;
+                    session.resource_opts.find("preferred_agent_labels") == nullptr &&
+                    session.resource_opts.find("reservation") == nullptr;
   std::string policy = session_agent_policy(session);
   if (none && policy.empty()) return nullptr;
   auto details = std::make_unique<PendingDetails>();
@@ -83,6 +84,7 @@ std::unique_ptr<PendingDetails> details_of(const Session& session) {
   details->retry_at = session.retry_at;
   details->requested_starts_at = session.requested_starts_at;
   details->session_group = session.session_group;
+  details->reservation = session_reservation(session);
   details->preferred_labels = label_rule_of(session.resource_opts.find("preferred_agent_labels"));
   return details;
 }
@@ -193,6 +195,7 @@ void Mirror::leave_queue(Waiting& waiting, PendingIndex at) {
     if (band->second.empty()) group.owners.erase(band);
   }
   if (group.keeps_shortest) leave(group.shortest, true);
+  group.in_reservations.erase(at);
   --group.pending;
   waiting.queued = false;
   requests_.release(waiting.session.request);
@@ -360,6 +363,9 @@ void Mirror::settle(PendingIndex at) {
   const SessionRecord& record = sessions_[waiting.session.id];
   waiting.session.estimate = estimate_of(record.user, record.declared, group);
   enter_queue(waiting, at);
+  if (waiting.details != nullptr && !waiting.details->reservation.empty()) {
+    group.in_reservations.insert(at);
+  }
   ++group.pending;
   group.arrivals.push_back({at, waiting.generation});
   waiting.queued = true;

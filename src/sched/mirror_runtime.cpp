@@ -64,7 +64,9 @@ void Mirror::hold(const Kernel& kernel) {
   for (const auto& [name, amount] : kernel.occupied_slots) {
     if (amount.units != 0) entry.held.slots.push_back({slots_.intern(name), amount.units});
   }
-  sessions_[kernel.session].held.push_back(kernel.id);
+  SessionRecord& session = sessions_[kernel.session];
+  session.held.push_back(kernel.id);
+  if (session.reservation != nullptr) session.reservation->held.insert(kernel.id);
   agents_[kernel.agent].held.push_back(kernel.id);
   rekey(kernel.id);
 }
@@ -75,12 +77,44 @@ void Mirror::release(const Kernel& kernel) {
     groups_[it->second.group].held.erase({it->second.end, kernel.id});
   }
   std::erase(agents_.find(kernel.agent)->second.held, kernel.id);
-  std::erase(sessions_.find(kernel.session)->second.held, kernel.id);
+  SessionRecord& session = sessions_.find(kernel.session)->second;
+  std::erase(session.held, kernel.id);
+  if (session.reservation != nullptr) session.reservation->held.erase(kernel.id);
   held_.erase(it);
   drop_if_idle(kernel.session);
 }
 
+// What it holds counts for the reservation that its row names.
+void Mirror::join_reservation(SessionRecord& record, const Session* after) {
+  const std::string id = after != nullptr ? session_reservation(*after) : std::string();
+  if (id == (record.reservation != nullptr ? record.reservation->id : std::string())) return;
+  if (ReservationRecord* left = std::exchange(record.reservation, nullptr)) {
+    for (const KernelId& kernel : record.held) left->held.erase(kernel);
+    reservations_.leave(*left);
+  }
+  if (id.empty()) return;
+  record.reservation = &reservations_.join(id);
+  record.reservation->held.insert(record.held.begin(), record.held.end());
+}
+
+const ReservationRecord* Mirror::reservation_of(const SessionId& session) const noexcept {
+  const auto it = sessions_.find(session);
+  return it == sessions_.end() ? nullptr : it->second.reservation;
+}
+
+std::span<const KernelId> Mirror::held_on(const AgentId& agent) const noexcept {
+  const auto it = agents_.find(agent);
+  if (it == agents_.end()) return {};
+  return it->second.held;
+}
+
+std::pair<const Held*, std::int64_t> Mirror::held(const KernelId& kernel) const noexcept {
+  const HeldEntry& entry = held_.find(kernel)->second;
+  return {&entry.held, entry.end};
+}
+
 void Mirror::on_running(SessionRecord& record, const Session* after) {
+  join_reservation(record, after);
   if (after == nullptr) return;
   record.user = after->user;
   record.declared = after->batch_timeout.value_or(kUnknownEstimate);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 namespace bai::sched {
 
@@ -20,12 +21,29 @@ GroupPass::GroupPass(const ViewSource& source, Group& group, Ledger& ledger,
       placements_left_(placements_left),
       stamps_(stamps),
       stamp_(stamp),
-      future_(source.mirror, group, source.now),
+      reserved_(source.mirror, group, source.now),
+      future_(source.mirror, group, source.now,
+              group.row->queue_discipline == QueueDiscipline::Conservative),
       looks_ahead_(group.row->queue_discipline == QueueDiscipline::Easy ||
-                   group.row->queue_discipline == QueueDiscipline::Conservative) {}
+                   group.row->queue_discipline == QueueDiscipline::Conservative),
+      has_future_(looks_ahead_ || reserved_.any()) {
+  reserved_.keep(future_);
+  if (const auto edge = reserved_.next_edge()) wake(*edge);
+}
+
+namespace {
+
+// Null: it runs in none.
+const std::string* own_reservation(const PendingSession& session) {
+  if (session.details == nullptr || session.details->reservation.empty()) return nullptr;
+  return &session.details->reservation;
+}
+
+}  // namespace
 
 PassResult GroupPass::run() {
   walk();
+  if (end_ == End::Blocked) walk_beside();
   tell_rest();
   return std::move(result_);
 }
@@ -40,6 +58,10 @@ void GroupPass::walk() {
       if (!limits_.explain || position_ >= limits_.positions_max) {
         undraw(*at);
         break;
+      }
+      if (group_.in_reservations.contains(*at)) {
+        undraw(*at);  // its turn comes
+        continue;
       }
       ++position_;
       tell(*at, "behind-head",
@@ -62,6 +84,21 @@ void GroupPass::walk() {
       reordered_ = true;
       ordering_ = view_.queue(QueueOrder::ShortestFirst);
     }
+  }
+}
+
+void GroupPass::walk_beside() {
+  std::vector<PendingIndex> beside(group_.in_reservations.begin(), group_.in_reservations.end());
+  std::erase_if(beside, [&](PendingIndex at) { return stamps_[at] == stamp_; });
+  std::ranges::sort(beside, {}, [&](PendingIndex at) {
+    const PendingSession& session = view_.session(at);
+    return std::tuple(-std::int64_t{session.priority}, session.created_at, session.id);
+  });
+  for (const PendingIndex at : beside) {
+    if (placements_left_ == 0 || steps_ >= limits_.steps_max) return;
+    draw(at);
+    ++steps_;
+    attempt(at);
   }
 }
 
@@ -123,6 +160,14 @@ bool GroupPass::refused(PendingIndex at, const Waiting& waiting) {
   for (const auto& validator : policies_.validators) {
     validator->check(view_, waiting.session, refusals);
   }
+  Timestamp expected;
+  if (own_reservation(waiting.session) != nullptr) {
+    const bool alone = refusals.empty();
+    if (auto refusal = reserved_.check(waiting.session, view_.request(waiting.session))) {
+      if (alone) expected = refusal->due;
+      refusals.push_back(std::move(*refusal));
+    }
+  }
   if (refusals.empty()) return false;
   std::string code = refusals.front().code, message;
   for (const Refusal& refusal : refusals) {
@@ -131,7 +176,7 @@ bool GroupPass::refused(PendingIndex at, const Waiting& waiting) {
     if (!message.empty()) message += '\n';
     message += refusal.message;
   }
-  tell(at, std::move(code), std::move(message));
+  tell(at, std::move(code), std::move(message), expected);
   return true;
 }
 
@@ -197,7 +242,12 @@ std::optional<AgentIndex> GroupPass::place_one(const PendingSession& session,
   steps_ += group_.agents.size();
   group_.agents.prepare_rule(requirement.labels, source_.mirror.label_rule(requirement.labels));
   filter.barred.clear();
-  if (future_.has_promises()) future_.barred(requirement, session.estimate, filter.barred);
+  if (const std::string* own = own_reservation(session)) {
+    reserved_.candidates(*own, requirement, within_);
+    filter.within = &within_;
+  } else if (future_.has_promises()) {
+    future_.barred(requirement, session.estimate, filter.barred);
+  }
   AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores, &group_.index);
   Demand demand{session, requirement, group_.agents.containers_total() + picks_,
                 group_.agents.fractions_total() + fractions_};
@@ -233,7 +283,7 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
   }
   AgentFilter filter = filter_of(waiting);
   Neighbours* neighbours = neighbours_of(waiting);
-  if (!filter.may_exclude()) {
+  if (!filter.may_exclude() && own_reservation(waiting.session) == nullptr) {
     if (const auto known = failures_.find(waiting.session.request); known != failures_.end()) {
       const bool conservative = group_.row->queue_discipline == QueueDiscipline::Conservative;
       auto failure = known->second;
@@ -255,10 +305,10 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
     const auto agent = place_one(waiting.session, requirement, filter, candidates);
     if (!agent) {
       const bool barred = is_barred(requirement, filter);
-      auto failure = failure_of(request, agents.size(), filter, candidates, barred);
+      auto failure = failure_of(waiting.session, agents.size(), filter, candidates, barred);
       ledger_.rollback(before);
-      for (std::size_t i = 0; looks_ahead_ && i < agents.size(); ++i) {
-        future_.withdrawn(agents[i], request.requirements[i], waiting.session.estimate);
+      for (std::size_t i = 0; i < agents.size(); ++i) {
+        gave_back(waiting, request.requirements[i], agents[i]);
       }
       count_members(agents, neighbours, -1);
       // Nothing is given back during a pass: who asks for the same fails the same way.
@@ -270,7 +320,7 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
     }
     agents.push_back(*agent);
     // At once: the session's other kernels must not use up what this one leaves for promises.
-    if (looks_ahead_) future_.placed(*agent, requirement, waiting.session.estimate);
+    took(waiting, requirement, *agent);
     if (std::ranges::count(agents, *agent) == 1) count_members({*agent}, neighbours, 1);
   }
   ledger_.hold(waiting.session);
@@ -281,19 +331,46 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
 // Whether there is room that is promised to somebody else.
 bool GroupPass::is_barred(const Requirement& requirement, AgentFilter& filter) {
   if (filter.barred.empty()) return false;
-  const auto barred = std::exchange(filter.barred, {});
+  auto barred = std::exchange(filter.barred, {});
   AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores, &group_.index);
-  return !search.empty();
+  const bool has_room = !search.empty();
+  filter.barred = std::move(barred);
+  return has_room;
 }
 
-std::shared_ptr<Failure> GroupPass::failure_of(const Request& request, std::size_t which,
+void GroupPass::took(const Waiting& waiting, const Requirement& requirement, AgentIndex agent) {
+  if (const std::string* own = own_reservation(waiting.session)) {
+    reserved_.take(*own, agent, requirement, 1);
+  } else if (has_future_) {
+    future_.placed(agent, requirement, waiting.session.estimate);
+  }
+}
+
+void GroupPass::gave_back(const Waiting& waiting, const Requirement& requirement,
+                          AgentIndex agent) {
+  if (const std::string* own = own_reservation(waiting.session)) {
+    reserved_.take(*own, agent, requirement, -1);
+  } else if (has_future_) {
+    future_.withdrawn(agent, requirement, waiting.session.estimate);
+  }
+}
+
+std::shared_ptr<Failure> GroupPass::failure_of(const PendingSession& session, std::size_t which,
                                                const AgentFilter& filter, std::size_t candidates,
                                                bool barred) {
+  const Request& request = view_.request(session);
   steps_ += group_.agents.size();
   if (candidates > 0) {
     return std::make_shared<Failure>(explain_selector_refusal(source_, candidates));
   }
-  if (barred) return std::make_shared<Failure>(explain_backfill(source_));
+  if (const std::string* own = own_reservation(session)) {
+    return std::make_shared<Failure>(explain_used_up(source_, request, which, filter, *own));
+  }
+  if (barred) {
+    return std::make_shared<Failure>(promises_ == 0
+                                         ? explain_reserved(source_, request, which, filter)
+                                         : explain_backfill(source_));
+  }
   return std::make_shared<Failure>(limits_.explain
                                        ? explain_failure(source_, request, which, filter)
                                        : classify_failure(source_, request, which, filter));
@@ -304,8 +381,8 @@ std::shared_ptr<Failure> GroupPass::failure_of(const Request& request, std::size
 void GroupPass::after_failure(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
                               std::shared_ptr<Failure> failure, bool barred,
                               std::size_t candidates) {
-  if (looks_ahead_ && (failure->blocks || barred)) {
-    if (const auto start = promise(waiting, filter)) {
+  if ((failure->blocks || barred) && (looks_ahead_ || tells_start(*failure))) {
+    if (const auto start = looks_ahead_ ? promise(waiting, filter) : expect(waiting, filter)) {
       auto own = std::make_shared<Failure>(*failure);
       own->expected_start = Timestamp{start->at};
       failure = std::move(own);
@@ -314,14 +391,25 @@ void GroupPass::after_failure(PendingIndex at, const Waiting& waiting, const Age
   if (!limits_.explain && candidates == 0 && !filter.may_exclude()) {
     if (barred) {
       // Who runs longer breaks the same promises.
-      const Duration longest = promises_ == 1 ? future_.before_first_promise()
-                                              : Duration{waiting.session.estimate.ns - 1};
+      const Duration longest = promises_ == 1 && !reserved_.any()
+                                   ? future_.before_first_promise()
+                                   : Duration{waiting.session.estimate.ns - 1};
       ordering_->narrow(waiting.session.request, longest);
     } else if (!(group_.row->queue_discipline == QueueDiscipline::Conservative)) {
       ordering_->narrow(waiting.session.request, Duration{-1});
     }
   }
   give_up(at, std::move(failure));
+}
+
+// Where the queue discipline promises nothing only those who wait for a reservation's end are told.
+bool GroupPass::tells_start(const Failure& failure) const {
+  return limits_.explain && position_ <= limits_.positions_max && failure.code == "reserved";
+}
+
+std::optional<Future::Start> GroupPass::expect(const Waiting& waiting, const AgentFilter& filter) {
+  return future_.earliest(view_.request(waiting.session), waiting.session.estimate, filter,
+                          kNeverEnds, steps_);
 }
 
 std::optional<Future::Start> GroupPass::promise(const Waiting& waiting, const AgentFilter& filter) {
@@ -332,7 +420,7 @@ std::optional<Future::Start> GroupPass::promise(const Waiting& waiting, const Ag
     return std::nullopt;
   }
   const Request& request = view_.request(waiting.session);
-  auto start = future_.earliest(request, waiting.session.estimate, filter, steps_);
+  auto start = expect(waiting, filter);
   if (!start) return std::nullopt;
   future_.promise(*start, request, waiting.session.estimate);
   ++promises_;
@@ -392,11 +480,12 @@ void GroupPass::tell(PendingIndex at, const Failure& failure) {
       {at, make_reason(std::move(reason), position_, limits_.positions_max)});
 }
 
-void GroupPass::tell(PendingIndex at, std::string code, std::string message) {
+void GroupPass::tell(PendingIndex at, std::string code, std::string message, Timestamp expected) {
   if (!limits_.explain) return;
+  PendingReason reason{std::move(code), std::move(message), {}, 0, {}, expected, {}};
+  if (expected != Timestamp{}) reason.expected_basis = "its reservation begins then";
   result_.tellings.push_back(
-      {at, make_reason({std::move(code), std::move(message), {}, 0, {}, {}, {}}, position_,
-                       limits_.positions_max)});
+      {at, make_reason(std::move(reason), position_, limits_.positions_max)});
 }
 
 // Sessions that were not drawn keep the reason that they have, except those who have none yet and

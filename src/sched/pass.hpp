@@ -16,6 +16,7 @@
 #include "sched/ledger.hpp"
 #include "sched/planner.hpp"
 #include "sched/policy_set.hpp"
+#include "sched/reserved.hpp"
 
 namespace bai::sched {
 
@@ -60,19 +61,22 @@ class GroupPass {
   enum class End : std::uint8_t { Drawn, Blocked, PlacementsFull, StepsFull };
 
   void walk();
+  void walk_beside();  // sessions that nobody before them in the queue holds up
   void draw(PendingIndex at);
   void undraw(PendingIndex at);  // the last one drawn
   bool attempt(PendingIndex at);
   bool refused(PendingIndex at, const Waiting& waiting);
   bool place(PendingIndex at, const Waiting& waiting);
   bool is_barred(const Requirement& requirement, AgentFilter& filter);
-  std::shared_ptr<Failure> failure_of(const Request& request, std::size_t which,
+  std::shared_ptr<Failure> failure_of(const PendingSession& session, std::size_t which,
                                       const AgentFilter& filter, std::size_t candidates,
                                       bool barred);
   void after_failure(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
                      std::shared_ptr<Failure> failure, bool barred, std::size_t candidates);
   // A start for a session that has no room now, as far as the queue discipline gives one.
   std::optional<Future::Start> promise(const Waiting& waiting, const AgentFilter& filter);
+  std::optional<Future::Start> expect(const Waiting& waiting, const AgentFilter& filter);
+  bool tells_start(const Failure& failure) const;
   std::optional<AgentIndex> place_one(const PendingSession& session, const Requirement& requirement,
                                       AgentFilter& filter, std::size_t& candidates);
   void accept(const Waiting& waiting, const Request& request, const std::vector<AgentIndex>& agents,
@@ -82,7 +86,10 @@ class GroupPass {
   // Null: the session is in no group that has a wish.
   Neighbours* neighbours_of(const Waiting& waiting);
   void count_members(const std::vector<AgentIndex>& agents, Neighbours* neighbours, int sign);
-  void tell(PendingIndex at, std::string code, std::string message);
+  void tell(PendingIndex at, std::string code, std::string message, Timestamp expected = {});
+  // Of a requirement that got its agent, and of one whose session did not start after all.
+  void took(const Waiting& waiting, const Requirement& requirement, AgentIndex agent);
+  void gave_back(const Waiting& waiting, const Requirement& requirement, AgentIndex agent);
   void tell(PendingIndex at, const Failure& failure);
   void tell_rest();
   void wake(Timestamp at);
@@ -104,8 +111,11 @@ class GroupPass {
   std::vector<AgentIndex> buffer_;
   std::unique_ptr<Ordering> ordering_;
   std::unordered_map<std::string, std::unique_ptr<Neighbours>> neighbours_;  // by session group
+  Reserved reserved_;
+  std::vector<AgentIndex> within_;
   Future future_;
   bool looks_ahead_;  // the queue discipline makes promises
+  bool has_future_;   // there may be promises: what starts is to be followed
   std::uint32_t promises_ = 0;
   bool reordered_ = false;
   std::uint64_t steps_ = 0, picks_ = 0, fractions_ = 0, position_ = 0;

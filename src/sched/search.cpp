@@ -29,15 +29,24 @@ void AgentSearch::scan() {
   scanned_ = true;
   found_.clear();
   if (filter_.strict) {
-    for (const AgentIndex agent : filter_.designated) {
-      std::uint8_t match = 0;
-      agents_.match(agent, 1, requirement_, filter_.container_limit, &match);
-      if (match != 0) found_.push_back(agent);
+    scan_those(filter_.designated);
+    if (filter_.within != nullptr) {
+      std::erase_if(found_, [&](AgentIndex agent) { return !among(*filter_.within, agent); });
     }
+  } else if (filter_.within != nullptr) {
+    scan_those(*filter_.within);
   } else {
     scan_all();
   }
   narrow();
+}
+
+void AgentSearch::scan_those(const std::vector<AgentIndex>& agents) {
+  for (const AgentIndex agent : agents) {
+    std::uint8_t match = 0;
+    agents_.match(agent, 1, requirement_, filter_.container_limit, &match);
+    if (match != 0) found_.push_back(agent);
+  }
 }
 
 void AgentSearch::scan_all() {
@@ -55,7 +64,7 @@ void AgentSearch::scan_all() {
 bool AgentSearch::has_wishes() const noexcept {
   return filter_.strict || !filter_.designated.empty() || !filter_.failed.empty() ||
          !filter_.barred.empty() || filter_.preferred_labels != nullptr ||
-         filter_.neighbours != nullptr;
+         filter_.neighbours != nullptr || filter_.within != nullptr;
 }
 
 void AgentSearch::narrow() {
@@ -85,7 +94,7 @@ void AgentSearch::narrow() {
 bool AgentSearch::asks_index() const noexcept {
   return index_ != nullptr && !filter_.strict && filter_.designated.empty() &&
          filter_.failed.empty() && filter_.preferred_labels == nullptr &&
-         filter_.neighbours == nullptr;
+         filter_.neighbours == nullptr && filter_.within == nullptr;
 }
 
 bool AgentSearch::may_take(AgentIndex agent) const noexcept {

@@ -20,6 +20,10 @@ struct AgentFilter {
   std::vector<AgentIndex> designated;  // ordered; preferred unless strict
   std::vector<AgentIndex> failed;      // ordered; taken when nothing else is left
   std::vector<AgentIndex> barred;      // ordered; never taken: it would break a promise
+  // Ordered; only these, where there is a list. `is_domain`: because of topology; otherwise because
+  // its reservation has enough left there.
+  const std::vector<AgentIndex>* within = nullptr;
+  bool is_domain = false;
   const LabelRule* preferred_labels = nullptr;
   const Neighbours* neighbours = nullptr;  // of a session in a group
   std::uint32_t container_limit = 0xffff'ffff;
@@ -27,10 +31,11 @@ struct AgentFilter {
   // For reasons that other sessions with the same request may not have.
   bool excludes(AgentIndex agent) const noexcept {
     return (strict && !std::ranges::binary_search(designated, agent)) ||
+           (within != nullptr && !std::ranges::binary_search(*within, agent)) ||
            (neighbours != nullptr && neighbours->excludes(agent));
   }
   bool may_exclude() const noexcept {
-    return strict || (neighbours != nullptr && neighbours->strict);
+    return strict || within != nullptr || (neighbours != nullptr && neighbours->strict);
   }
 };
 
@@ -58,6 +63,7 @@ class AgentSearch {
  private:
   void scan();
   void scan_all();
+  void scan_those(const std::vector<AgentIndex>& agents);
   void narrow();
   bool asks_index() const noexcept;
   bool may_take(AgentIndex agent) const noexcept;  // what the index does not know of

@@ -1,0 +1,91 @@
+#include "sched/profile.hpp"
+
+#include <algorithm>
+
+namespace bai::sched {
+
+std::int64_t end_after(std::int64_t at, Duration estimate) noexcept {
+  std::int64_t end = 0;
+  return __builtin_add_overflow(at, estimate.ns, &end) ? kNeverEnds : end;
+}
+
+std::size_t copies(std::span<const std::int64_t> free, const Requirement& requirement,
+                   std::size_t most) {
+  for (const SlotRequest& r : requirement.slots) {
+    if (r.units == 0) continue;
+    const std::int64_t has = r.slot < free.size() ? free[r.slot] : 0;
+    if (has < r.units) return 0;
+    most = std::min(most, static_cast<std::size_t>(has / r.units));
+  }
+  return most;
+}
+
+Profile::Profile(std::int64_t now, std::vector<std::int64_t> free)
+    : width_(free.size()), at_{now}, free_(std::move(free)) {}
+
+std::size_t Profile::step_at(std::int64_t at) const {
+  const auto after = std::ranges::upper_bound(at_, at);
+  return after == at_.begin() ? 0 : static_cast<std::size_t>(after - at_.begin()) - 1;
+}
+
+std::size_t Profile::split(std::int64_t at) {
+  const std::size_t step = step_at(at);
+  if (at_[step] >= at) return step;
+  at_.insert(at_.begin() + static_cast<std::ptrdiff_t>(step) + 1, at);
+  const auto first = static_cast<std::ptrdiff_t>(step * width_);
+  const std::vector<std::int64_t> same(free_.begin() + first,
+                                       free_.begin() + first + static_cast<std::ptrdiff_t>(width_));
+  free_.insert(free_.begin() + first + static_cast<std::ptrdiff_t>(width_), same.begin(),
+               same.end());
+  return step + 1;
+}
+
+void Profile::add(std::int64_t from, std::int64_t to, std::span<const SlotRequest> slots,
+                  int sign) {
+  if (from >= to || from == kNeverEnds || to <= at_.front()) return;
+  const std::size_t first = split(from);
+  const std::size_t last = to == kNeverEnds ? at_.size() : split(to);
+  for (std::size_t step = first; step < last; ++step) {
+    for (const SlotRequest& r : slots) {
+      if (r.slot < width_) free_[step * width_ + r.slot] += sign * r.units;
+    }
+  }
+}
+
+std::size_t Profile::room(std::int64_t from, std::int64_t to, const Requirement& requirement,
+                          std::size_t most) const {
+  std::size_t step = step_at(from);
+  do {
+    most = copies(row(step), requirement, most);
+    ++step;
+  } while (most > 0 && step < at_.size() && at_[step] < to);
+  return most;
+}
+
+std::optional<std::int64_t> Profile::earliest(const Requirement& requirement, Duration estimate,
+                                              std::int64_t from, std::int64_t limit) const {
+  std::int64_t start = std::max(from, at_.front());
+  for (std::size_t step = step_at(start); start < limit; ++step) {
+    const bool is_last = step + 1 == at_.size();
+    if (copies(row(step), requirement, 1) == 0) {
+      if (is_last) return std::nullopt;
+      start = at_[step + 1];
+    } else if (is_last || at_[step + 1] >= end_after(start, estimate)) {
+      return start;
+    }
+  }
+  return std::nullopt;
+}
+
+std::int64_t Profile::next_change(std::int64_t at, Duration estimate) const {
+  const std::size_t step = step_at(at);
+  std::int64_t next = step + 1 < at_.size() ? at_[step + 1] : kNeverEnds;
+  const std::int64_t end = end_after(at, estimate);
+  const auto beyond =
+      std::lower_bound(at_.begin() + static_cast<std::ptrdiff_t>(step), at_.end(), end);
+  // It comes into view one nanosecond after what starts then would end with it.
+  if (end != kNeverEnds && beyond != at_.end()) next = std::min(next, *beyond - estimate.ns + 1);
+  return next;
+}
+
+}  // namespace bai::sched

@@ -1,0 +1,346 @@
+// Advance reservations: what they keep, for whom, and when.
+#include "timeline.hpp"
+
+using namespace bai;
+using namespace bai::test;
+
+namespace {
+
+Texts cpu(const std::string& amount) { return {{"cpu", amount}}; }
+
+void reserve(World& world, const std::string& name,
+             const std::vector<std::pair<std::string, std::string>>& cores, std::int64_t from,
+             std::int64_t to) {
+  Reservation row;
+  row.id = "default/" + name;
+  row.resource_group = ResourceGroupName("default");
+  row.name = name;
+  for (const auto& [agent, amount] : cores) {
+    Json slots = Json::object();
+    slots.set("cpu", amount);
+    row.agents.set(agent, std::move(slots));
+  }
+  row.owners = {"user/someone"};
+  row.starts_at = at_second(from);
+  row.ends_at = at_second(to);
+  world.changes.insert(std::move(row));
+}
+
+SessionId inside(World& world, const std::string& name, const std::vector<KernelSpec>& kernels,
+                 std::int64_t for_seconds) {
+  Session row = world.draft();
+  row.type = SessionType::Batch;
+  row.cluster_mode = kernels.size() > 1 ? ClusterMode::MultiNode : ClusterMode::SingleNode;
+  row.batch_timeout = seconds(for_seconds);
+  row.resource_opts.set("reservation", name);
+  return world.add(std::move(row), kernels);
+}
+
+// Ten cores of which six are kept for a hundred seconds.
+struct Kept {
+  explicit Kept(std::int64_t from = kNow - 10,
+                QueueDiscipline discipline = QueueDiscipline::SkipAhead) {
+    world.group().queue_discipline = discipline;
+    world.agent("a", cpu("10"));
+    reserve(world, "course", {{"a", "6"}}, from, from + 110);
+  }
+  World world;
+};
+
+std::int64_t count(const PendingReason& reason, const std::string& what) {
+  for (const auto& [name, agents] : reason.rejected) {
+    if (name == what) return agents;
+  }
+  return 0;
+}
+
+constexpr QueueDiscipline kAll[] = {QueueDiscipline::HeadOfLine, QueueDiscipline::SkipAhead,
+                                    QueueDiscipline::Easy, QueueDiscipline::Conservative};
+
+}  // namespace
+
+TEST_CASE("a reservation keeps its amounts from everybody else while it lasts") {
+  for (const auto discipline : kAll) {
+    CAPTURE(to_string(discipline));
+    Kept kept(kNow - 10, discipline);
+    World& world = kept.world;
+    const auto fits = world.batch({{cpu("4")}}, 10);
+    const auto over = world.batch({{cpu("1")}}, 10);
+    const Plan plan = world.plan();
+    CHECK(placed(plan) == std::vector{fits});
+    CHECK(world.reason(over).code == "reserved");
+    CHECK(count(world.reason(over), "reserved") == 1);
+    // The four cores come free before the reservation ends.
+    CHECK(world.reason(over).expected_start == at_second(kNow + 10));
+    REQUIRE(plan.wake_at);
+    CHECK(*plan.wake_at == at_second(kNow + 100));
+  }
+}
+
+TEST_CASE("before it begins only those who would still run then must leave its amounts free") {
+  for (const auto discipline : kAll) {
+    CAPTURE(to_string(discipline));
+    Kept kept(kNow + 100, discipline);
+    World& world = kept.world;
+    SUBCASE("who ends in time") {
+      const auto in_time = world.batch({{cpu("10")}}, 100);
+      CHECK(placed(world.plan()) == std::vector{in_time});
+    }
+    SUBCASE("who does not") {
+      const auto late = world.batch({{cpu("5")}}, 101);
+      const Plan plan = world.plan();
+      CHECK(plan.placements.empty());
+      CHECK(world.reason(late).code == "reserved");
+      CHECK(world.reason(late).expected_start == at_second(kNow + 210));
+      CHECK(*plan.wake_at == at_second(kNow + 100));
+    }
+    SUBCASE("who never says") {
+      const auto unlimited = world.session(cpu("5"));
+      CHECK(world.plan().placements.empty());
+      CHECK(world.reason(unlimited).code == "reserved");
+    }
+    SUBCASE("who leaves enough") {
+      const auto beside = world.session(cpu("4"));
+      const auto over = world.session(cpu("1"));
+      CHECK(placed(world.plan()) == std::vector{beside});
+      CHECK(world.reason(over).code == "reserved");
+    }
+  }
+}
+
+TEST_CASE("a session of a reservation gets what it keeps, and nothing else") {
+  Kept kept;
+  World& world = kept.world;
+  const auto first = inside(world, "course", {{cpu("4")}}, 50);
+  const auto second = inside(world, "default/course", {{cpu("4")}}, 50);
+  const auto third = inside(world, "course", {{cpu("2")}}, 100);
+  CHECK(placed(world.plan()) == std::vector{first, third});
+  CHECK(world.reason(second).code == "reservation");
+  CHECK(contains(world.reason(second).message, "default/course"));
+}
+
+TEST_CASE("what a session in a reservation can never be") {
+  Kept kept;
+  World& world = kept.world;
+  const auto too_long = inside(world, "course", {{cpu("1")}}, 101);
+  const auto too_large = inside(world, "course", {{cpu("7")}}, 10);
+  const auto unknown = inside(world, "lecture", {{cpu("1")}}, 10);
+  Session row = world.draft();
+  row.resource_opts.set("reservation", "course");
+  const auto unlimited = world.add(std::move(row), {{cpu("1")}});
+  CHECK(world.plan().placements.empty());
+  for (const auto& id : {too_long, too_large, unknown, unlimited}) {
+    CHECK(world.reason(id).code == "never");
+  }
+  CHECK(contains(world.reason(too_long).message, "runs longer"));
+  CHECK(contains(world.reason(too_large).message, "keeps on no agent"));
+  CHECK(contains(world.reason(unknown).message, "no reservation default/lecture"));
+  CHECK(contains(world.reason(unlimited).message, "no limit"));
+  SUBCASE("once it is over") {
+    world.plan(kNow + 100);
+    CHECK(world.reason(too_large).code == "never");
+    CHECK(contains(world.reason(too_large).message, "ended at"));
+  }
+}
+
+TEST_CASE("a session waits for its reservation to begin, and the planner wakes up then") {
+  for (const auto discipline : kAll) {
+    CAPTURE(to_string(discipline));
+    Kept kept(kNow + 100, discipline);
+    World& world = kept.world;
+    const auto early = inside(world, "course", {{cpu("6")}}, 110);
+    const Plan plan = world.plan();
+    CHECK(plan.placements.empty());
+    CHECK(world.reason(early).code == "reservation");
+    CHECK(world.reason(early).expected_start == at_second(kNow + 100));
+    CHECK(*plan.wake_at == at_second(kNow + 100));
+    CHECK(placed(world.plan(kNow + 100)) == std::vector{early});
+  }
+}
+
+TEST_CASE("what sessions of a reservation hold is not kept a second time") {
+  Timeline line;
+  World& world = line.world;
+  world.group().queue_discipline = QueueDiscipline::SkipAhead;
+  world.agent("a", cpu("10"));
+  reserve(world, "course", {{"a", "6"}}, kNow, kNow + 100);
+  inside(world, "course", {{cpu("5")}}, 20);
+  CHECK(line.pass().placements.size() == 1);
+  const auto rest = world.batch({{cpu("4")}}, 1000);
+  const auto over = world.batch({{cpu("1")}}, 1000);
+  CHECK(placed(line.pass()) == std::vector{rest});
+  // What is given back stays with the reservation until it ends.
+  line.move_to(kNow + 20);
+  CHECK(line.pass().placements.empty());
+  CHECK(world.reason(over).code == "reserved");
+  CHECK(world.reason(over).expected_start == at_second(kNow + 100));
+  const auto again = inside(world, "course", {{cpu("6")}}, 80);
+  CHECK(placed(line.pass()) == std::vector{again});
+  line.move_to(kNow + 100);
+  CHECK(placed(line.pass()) == std::vector{over});
+}
+
+TEST_CASE("a blocked head does not hold up the sessions of a reservation") {
+  for (const bool explain : {true, false}) {
+    for (const auto discipline : kAll) {
+      CAPTURE(to_string(discipline));
+      PlanLimits limits;
+      limits.explain = explain;
+      World world(builtin_policies(), limits);
+      world.group().queue_discipline = discipline;
+      world.group().policy_options.set("backfill_depth", 1);
+      world.agent("a", cpu("10"));
+      reserve(world, "course", {{"a", "6"}}, kNow, kNow + 100);
+      world.batch({{cpu("5")}}, 10);
+      world.batch({{cpu("5")}}, 10);
+      const auto own = inside(world, "course", {{cpu("6")}}, 100);
+      CHECK(placed(world.plan()) == std::vector{own});
+    }
+  }
+}
+
+TEST_CASE("easy: the head is promised a time that leaves reservations alone") {
+  World world;
+  world.group().queue_discipline = QueueDiscipline::Easy;
+  world.agent("a", cpu("10"));
+  world.running("a", cpu("6"), kNow - 50, 150);
+  reserve(world, "course", {{"a", "5"}}, kNow + 120, kNow + 200);
+  const auto head = world.batch({{cpu("8")}}, 50);
+  const auto short_enough = world.batch({{cpu("4")}}, 120);
+  CHECK(placed(world.plan()) == std::vector{short_enough});
+  CHECK(world.reason(head).expected_start == at_second(kNow + 200));
+}
+
+TEST_CASE("a gang in a reservation is whole or waits") {
+  World world;
+  world.agent("a", cpu("4"));
+  world.agent("b", cpu("4"));
+  reserve(world, "course", {{"a", "4"}, {"b", "2"}}, kNow, kNow + 100);
+  const auto gang = inside(world, "course", {{cpu("2")}, {cpu("2")}, {cpu("2")}}, 50);
+  const auto larger = inside(world, "course", {{cpu("2")}, {cpu("2")}, {cpu("2")}, {cpu("2")}}, 50);
+  const Plan plan = world.plan();
+  CHECK(placed(plan) == std::vector{gang});
+  CHECK(world.reason(larger).code == "reservation");
+}
+
+TEST_CASE("two reservations on one agent both keep what is theirs") {
+  World world;
+  world.group().queue_discipline = QueueDiscipline::SkipAhead;
+  world.agent("a", cpu("10"));
+  reserve(world, "one", {{"a", "4"}}, kNow, kNow + 100);
+  reserve(world, "two", {{"a", "4"}}, kNow + 50, kNow + 150);
+  const auto long_one = world.batch({{cpu("3")}}, 60);
+  const auto short_one = world.batch({{cpu("3")}}, 50);
+  const auto small = world.batch({{cpu("2")}}, 1000);
+  CHECK(placed(world.plan()) == std::vector{short_one, small});
+  CHECK(world.reason(long_one).code == "reserved");
+}
+
+TEST_CASE("a deleted reservation is nobody's any more") {
+  Kept kept;
+  World& world = kept.world;
+  const auto own = inside(world, "course", {{cpu("6")}}, 50);
+  const auto other = world.batch({{cpu("10")}}, 50);
+  world.changes.erase<Reservation>("default/course");
+  CHECK(placed(world.plan()) == std::vector{other});
+  CHECK(world.reason(own).code == "never");
+}
+
+TEST_CASE("a mirror fed change by change knows the same of reservations as one fed at once") {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    CAPTURE(seed);
+    Draw draw(seed);
+    Timeline line;
+    World& world = line.world;
+    for (const char* id : {"a", "b"}) world.agent(id, cpu("8"));
+    for (std::int64_t i = 0; i < 20; ++i) {
+      const std::string name = "r" + std::to_string(draw(0, 3));
+      const Reservation* row = world.state.find<Reservation>("default/" + name);
+      if (row == nullptr && draw(0, 1) == 0) {
+        reserve(world, name, {{draw(0, 1) == 0 ? "a" : "b", "2"}}, line.now, line.now + 50);
+      } else if (row != nullptr && draw(0, 3) == 0) {
+        world.changes.erase<Reservation>("default/" + name);
+      }
+      inside(world, name, {{cpu(std::to_string(draw(1, 2)))}}, draw(1, 30));
+      line.pass();
+      line.move_to(line.now + draw(0, 20));
+    }
+    world.feed();
+    sched::Mirror at_once;
+    State copy;
+    std::vector<Change> rows;
+    for (const EntityInfo* entity : all_entities()) {
+      if (entity->residence == Residence::Cold) continue;
+      world.state.any_table(entity->kind).for_each_row([&](const RowPtr& row) {
+        rows.push_back({entity->kind, nullptr, row, false});
+        return true;
+      });
+    }
+    std::ranges::shuffle(rows, draw.random);
+    at_once.feed({world.version}, rows);
+    CHECK(at_once.dump() == world.planner.mirror().dump());
+  }
+}
+
+TEST_CASE("under random load nobody else gets what is kept, and nothing runs past the end") {
+  for (const auto discipline : kAll) {
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+      CAPTURE(seed);
+      CAPTURE(to_string(discipline));
+      Draw draw(seed);
+      Timeline line;
+      World& world = line.world;
+      world.group().queue_discipline = discipline;
+      for (const char* id : {"a", "b", "c"}) world.agent(id, cpu("8"));
+      struct Window {
+        std::string name, agent;
+        std::int64_t cores, from, to;
+      };
+      std::vector<Window> windows;
+      for (std::int64_t i = 0; i < 4; ++i) {
+        const Window w{"r" + std::to_string(i), std::vector{"a", "b", "c"}[draw.random() % 3],
+                       draw(1, 2), kNow + draw(0, 200), kNow + draw(201, 400)};
+        windows.push_back(w);
+        reserve(world, w.name, {{w.agent, std::to_string(w.cores)}}, w.from, w.to);
+      }
+      std::map<SessionId, const Window*> own;
+      std::map<SessionId, std::int64_t> cores;
+      for (int step = 0; step < 60; ++step) {
+        for (std::int64_t i = draw(0, 3); i > 0; --i) {
+          const Window* window = draw(0, 2) == 0 ? &windows[draw.random() % 4] : nullptr;
+          const std::int64_t amount = draw(1, window != nullptr ? 2 : 8);
+          const std::vector<KernelSpec> kernels{{cpu(std::to_string(amount))}};
+          const auto id = window != nullptr ? inside(world, window->name, kernels, draw(1, 100))
+                                            : world.batch(kernels, draw(1, 150));
+          own[id] = window;
+          cores[id] = amount;
+        }
+        line.pass();
+        for (const char* agent : {"a", "b", "c"}) {
+          std::int64_t others = 0, kept = 0;
+          for (const auto& [id, kernels] : line.running) {
+            if (own[id] == nullptr && kernels.front().second.str() == agent) others += cores[id];
+          }
+          for (const Window& w : windows) {
+            if (w.agent != agent || line.now < w.from || line.now >= w.to) continue;
+            kept += w.cores;
+            std::int64_t used = 0;
+            for (const auto& [id, kernels] : line.running) {
+              if (own[id] != &w) continue;
+              used += cores[id];
+              CHECK(kernels.front().second.str() == w.agent);
+            }
+            CHECK(used <= w.cores);
+          }
+          CHECK(others + kept <= 8);
+        }
+        for (const auto& [end, id] : line.ends) {
+          if (own[id] != nullptr) CHECK(end <= own[id]->to);
+        }
+        const std::int64_t next = line.next_end();
+        line.move_to(next >= 0 && draw(0, 1) == 0 ? std::max(line.now, next)
+                                                  : line.now + draw(1, 15));
+      }
+    }
+  }
+}
