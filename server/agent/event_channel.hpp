@@ -67,10 +67,11 @@ struct EventClientOptions {
 
 struct EventClientStats {
   std::uint64_t queued = 0, sent = 0, resent = 0, acked = 0;
-  std::uint64_t coalesced = 0;  // heartbeats replaced by a newer one of the same agent
-  std::uint64_t dropped = 0;    // refused: max_events or max_message_bytes was reached
-  std::uint64_t malformed = 0;  // messages from the manager that do not decode
-  std::uint64_t pending = 0;    // unacknowledged now
+  std::uint64_t coalesced = 0;       // heartbeats replaced by a newer one of the same agent
+  std::uint64_t dropped = 0;         // refused: max_events or max_message_bytes was reached
+  std::uint64_t malformed = 0;       // messages from the manager that do not decode
+  std::uint64_t pending = 0;         // unacknowledged now
+  std::uint64_t pending_events = 0;  // ... without heartbeats
 };
 
 // One client may serve any number of agents: the source is given with each event. Events go out in

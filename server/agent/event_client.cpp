@@ -145,6 +145,7 @@ EventClientStats EventClient::Impl::stats() {
   const std::lock_guard lock(mutex_);
   EventClientStats out = stats_;
   out.pending = queue_.size();
+  out.pending_events = events_;
   return out;
 }
 

@@ -125,7 +125,7 @@ void wait_for_signal(const sigset_t& signals, server::SimAgentHost& host, std::s
     if (number > 0) return;
     if (is_ready) continue;  // interrupted
     const auto stats = host.stats();
-    if (stats.announced < agents || stats.events.pending > 0) continue;
+    if (stats.announced < agents || stats.events.pending_events > 0) continue;
     is_ready = true;
     fmt::print("bai-sim-agents: ready, {} agents at {}\n", agents, host.rpc_addr());
     std::fflush(stdout);
