@@ -70,6 +70,7 @@ struct Context {
   Timestamp now;
   Entropy& entropy;
   const Options& options;
+  Timestamp& last_created;  // of the newest session: the order of creation is one of times
 
   const State& state() const noexcept { return changes.state(); }
 };

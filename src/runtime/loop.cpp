@@ -102,7 +102,7 @@ void Manager::Impl::turn() {
 void Manager::Impl::handle(Input input) {
   const auto changes = changes_.checkpoint();
   const auto outbox = growing_.outbox.mark();
-  core::Context ctx{changes_, growing_.outbox, now(), env_.entropy, options_};
+  core::Context ctx{changes_, growing_.outbox, now(), env_.entropy, options_, last_created_};
   if (!input.handle(ctx)) {
     changes_.rollback(changes);
     growing_.outbox.rollback(outbox);

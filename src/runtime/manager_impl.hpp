@@ -114,7 +114,7 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   std::shared_ptr<Batch> in_flight_;
   bool storage_down_ = false;
   repo::StoredVersion stored_;
-  Timestamp last_now_;
+  Timestamp last_now_, last_created_;
   std::set<core::Timer> timers_;
   Executor::TimerId armed_ = 0;
   Timestamp armed_for_;

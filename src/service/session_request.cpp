@@ -384,7 +384,9 @@ Session make_session(const Context& ctx, const CreateSession& request, const Use
   s.preopen_ports = request.preopen_ports;
   s.batch_timeout = request.batch_timeout;
   s.requested_starts_at = request.starts_at;
-  s.created_at = ctx.now;
+  // Two of one instant would have no order that anybody could rely on.
+  ctx.last_created = std::max(ctx.now, ctx.last_created + nanoseconds(1));
+  s.created_at = ctx.last_created;
   s.status_times = {{"PENDING", ctx.now}};
   return s;
 }

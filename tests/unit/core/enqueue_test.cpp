@@ -1,6 +1,8 @@
 // What may be queued: conformance group I, names, ownership, dependencies.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "harness.hpp"
 
 namespace bai::test {
@@ -34,6 +36,19 @@ struct Ready {
 };
 
 }  // namespace
+
+TEST_CASE("sessions of one instant keep the order in which they were asked for") {
+  World w;
+  w.add_agent("a1", "4");
+  std::vector<Timestamp> created;
+  for (int i = 0; i < 20; ++i) {
+    const SessionId id = w.create(World::request(fmt::format("sess-{}", i)));
+    created.push_back(w.session(id).created_at);
+  }
+  CHECK(created.front() == w.now);
+  CHECK(std::ranges::is_sorted(created));
+  CHECK(std::ranges::adjacent_find(created) == created.end());
+}
 
 TEST_CASE("what is queued is what was asked for") {
   Ready r;

@@ -151,7 +151,7 @@ class World {
   void put_session(const SessionId& id, const std::function<void(Session&)>& edit);
   void put_kernel(const KernelId& id, const std::function<void(Kernel&)>& edit);
 
-  core::Context context() { return {*changes_, outbox_, now, entropy, options}; }
+  core::Context context() { return {*changes_, outbox_, now, entropy, options, last_created_}; }
 
   Timestamp now{1'767'225'600'000'000'000};
   Options options;
@@ -170,6 +170,7 @@ class World {
   std::unique_ptr<State> state_ = std::make_unique<State>();
   std::unique_ptr<Changeset> changes_ = std::make_unique<Changeset>(*state_);
   core::Outbox outbox_;
+  Timestamp last_created_;
   std::unique_ptr<State> before_;
   std::shared_ptr<Storage> storage_ = make_memory_storage();
   repo::StoredVersion stored_;
