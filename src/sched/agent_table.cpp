@@ -33,10 +33,7 @@ AgentIndex AgentTable::add(const AgentId& id) {
 }
 
 void AgentTable::insert(AgentIndex at, const AgentId& id) {
-  ++epoch_;
-  ++labels_version_;
-  ++settings_epoch_;
-  changed_.clear();
+  note_move(at, true);
   insert_at(ids_, at, id);
   insert_at(fractions_, at, std::uint32_t{0});
   insert_at(labels_, at, Labels{});
@@ -69,20 +66,32 @@ void AgentTable::clear(AgentIndex at) {
 
 // Past this many entries, and this many for each agent, a new epoch is cheaper for whoever follows.
 constexpr std::size_t kChangesMax = 1 << 16, kChangesPerAgent = 4;
+constexpr std::size_t kMovesMax = 1024;
 
 void AgentTable::note(AgentIndex at) {
   if (changed_.size() >= std::max(kChangesMax, kChangesPerAgent * size())) {
     changed_.clear();
+    moves_.clear();
     ++epoch_;
+    ++log_epoch_;
   }
   changed_.push_back(at);
 }
 
-void AgentTable::erase(AgentIndex at) {
+void AgentTable::note_move(AgentIndex at, bool came) {
   ++epoch_;
   ++labels_version_;
   ++settings_epoch_;
-  changed_.clear();
+  if (moves_.size() >= kMovesMax) {
+    changed_.clear();
+    moves_.clear();
+    ++log_epoch_;
+  }
+  moves_.push_back({changed_.size(), at, came});
+}
+
+void AgentTable::erase(AgentIndex at) {
+  note_move(at, false);
   clear(at);
   erase_at(fractions_, at);
   erase_at(labels_, at);

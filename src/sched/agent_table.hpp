@@ -52,6 +52,13 @@ struct AgentFacts {
   std::uint32_t fractions = 0;  // containers with a part of a device
 };
 
+// An agent came to `at`, or left it: the numbers behind it moved.
+struct AgentMove {
+  std::size_t changes_before = 0;  // entries of AgentTable::changed() that are older
+  AgentIndex at = 0;
+  bool came = false;
+};
+
 class AgentTable {
  public:
   std::size_t size() const noexcept { return ids_.size(); }
@@ -120,9 +127,13 @@ class AgentTable {
   bool labels_match(AgentIndex at, std::uint32_t labels) const noexcept;
 
   // Agents that changed, in order; who remembers where it stopped catches up from there. When
-  // `epoch` differs, everything may have changed and the log begins anew.
+  // `epoch` differs, everything may have changed, numbers included.
   std::uint64_t epoch() const noexcept { return epoch_; }
   const std::vector<AgentIndex>& changed() const noexcept { return changed_; }
+  // For who follows agents that come and go: in numbers as they were then. When `log_epoch` differs
+  // both logs begin anew.
+  std::uint64_t log_epoch() const noexcept { return log_epoch_; }
+  const std::vector<AgentMove>& moves() const noexcept { return moves_; }
   // Differs when agents have come or gone, or have other labels or capacity.
   std::uint64_t settings_epoch() const noexcept { return settings_epoch_; }
 
@@ -132,6 +143,7 @@ class AgentTable {
   bool same_capacity(AgentIndex at, const AgentFacts& facts) const noexcept;
   void set_devices(AgentIndex at, const AgentFacts& facts);
   void note(AgentIndex at);
+  void note_move(AgentIndex at, bool came);
 
   struct Rule {
     std::uint64_t version = 0;  // of the labels; 0: never asked for
@@ -147,7 +159,8 @@ class AgentTable {
   std::vector<std::vector<DeviceSet>> devices_;  // by slot, then by agent
   std::vector<Rule> rules_;                      // by number of the rule
   std::vector<AgentIndex> changed_;
-  std::uint64_t epoch_ = 1, labels_version_ = 1, settings_epoch_ = 1;
+  std::vector<AgentMove> moves_;
+  std::uint64_t epoch_ = 1, log_epoch_ = 1, labels_version_ = 1, settings_epoch_ = 1;
   std::size_t taking_ = 0;
   std::uint64_t containers_total_ = 0, fractions_total_ = 0;  // as of the mirror's version
 };

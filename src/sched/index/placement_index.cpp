@@ -2,7 +2,25 @@
 
 #include <algorithm>
 
+#include "sched/index/order_tree.hpp"
+
 namespace bai::sched {
+
+struct PlacementIndex::Order {
+  explicit Order(OrderShape shape) : keys(std::move(shape)), tree(keys) {}
+  AgentKey keys;
+  OrderTree tree;
+  std::uint64_t seen = 0;  // of the log
+  bool is_stale = true;    // to be built anew
+};
+
+PlacementIndex::Kind::Kind() = default;
+PlacementIndex::Kind::Kind(Kind&&) noexcept = default;
+PlacementIndex::Kind& PlacementIndex::Kind::operator=(Kind&&) noexcept = default;
+PlacementIndex::Kind::~Kind() = default;
+
+PlacementIndex::PlacementIndex(const PlacementIndexLimits& limits) : limits_(limits) {}
+PlacementIndex::~PlacementIndex() = default;
 
 namespace {
 
@@ -58,12 +76,21 @@ void PlacementIndex::reset() {
 
 void PlacementIndex::follow(const AgentTable& agents) {
   const std::vector<AgentIndex>& log = agents.changed();
-  if (agents.epoch() != epoch_) {
+  const std::vector<AgentMove>& moves = agents.moves();
+  if (agents.log_epoch() != epoch_) {
     reset();
-    epoch_ = agents.epoch();
+    epoch_ = agents.log_epoch();
     followed_ = log.size();
+    followed_moves_ = moves.size();
   }
-  for (; followed_ < log.size(); ++followed_) changed(log[followed_]);
+  for (;;) {
+    const bool last = followed_moves_ == moves.size();
+    const std::size_t until = last ? log.size() : moves[followed_moves_].changes_before;
+    for (; followed_ < until; ++followed_) changed(log[followed_]);
+    if (last) return;
+    const AgentMove& move = moves[followed_moves_++];
+    move.came ? inserted(move.at) : erased(move.at);
+  }
 }
 
 void PlacementIndex::changed(AgentIndex agent) {
@@ -172,6 +199,7 @@ PlacementIndex::Order* PlacementIndex::order_of(Kind& kind) {
 }
 
 void PlacementIndex::build(Order& order, const AgentTable& agents) {
+  ++builds_;
   order.keys.measure();
   order.tree.clear(agents.size());
   for (AgentIndex agent = 0; agent < agents.size(); ++agent) {

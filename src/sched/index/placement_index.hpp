@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "sched/index/order_tree.hpp"
+#include "sched/agent_table.hpp"
 #include "sched/index/scan.hpp"
 
 namespace bai::sched {
@@ -27,9 +27,12 @@ struct PlacementIndexLimits {
 // choice of scan_best, always. Not thread-safe; belongs to one table, which every call gets.
 class PlacementIndex {
  public:
-  explicit PlacementIndex(const PlacementIndexLimits& limits = {}) : limits_(limits) {}
+  explicit PlacementIndex(const PlacementIndexLimits& limits = {});
+  ~PlacementIndex();
+  PlacementIndex(const PlacementIndex&) = delete;
+  PlacementIndex& operator=(const PlacementIndex&) = delete;
 
-  // Takes in what the table's own log says: instead of the four calls below.
+  // Takes in what the table's own logs say: instead of the four calls below.
   void follow(const AgentTable& agents);
 
   // Anything may have changed.
@@ -50,16 +53,11 @@ class PlacementIndex {
 
   std::size_t orders() const noexcept;  // kept up to date
   std::size_t bytes() const noexcept;
+  std::uint64_t builds() const noexcept { return builds_; }  // of orders, so far
   bool is_sound(const AgentTable& agents);  // for tests; brings all orders up to date
 
  private:
-  struct Order {
-    explicit Order(OrderShape shape) : keys(std::move(shape)), tree(keys) {}
-    AgentKey keys;
-    OrderTree tree;
-    std::uint64_t seen = 0;  // of the log
-    bool is_stale = true;    // to be built anew
-  };
+  struct Order;
   struct Kind {  // of lookup
     std::uint32_t architecture = 0;
     std::vector<std::pair<SlotIndex, bool>> slots;  // and whether more than 0 is asked for
@@ -67,6 +65,10 @@ class PlacementIndex {
     std::uint32_t scans = 0;
     std::uint64_t used = 0;  // when, counted in lookups
     std::unique_ptr<Order> order;
+    Kind();
+    Kind(Kind&&) noexcept;
+    Kind& operator=(Kind&&) noexcept;
+    ~Kind();
   };
 
   Kind& kind_of(const Requirement& requirement, std::span<const KeyPart> key);
@@ -89,8 +91,9 @@ class PlacementIndex {
   std::vector<AgentIndex> log_;  // of changed agents
   std::uint64_t log_begin_ = 0;  // the number of its first entry
   std::uint32_t renumberings_ = 0;
-  std::uint64_t epoch_ = 0;   // of the table, as far as it was followed
-  std::size_t followed_ = 0;  // of its log
+  std::uint64_t builds_ = 0;
+  std::uint64_t epoch_ = 0;                        // of the table's logs
+  std::size_t followed_ = 0, followed_moves_ = 0;  // of them
 };
 
 }  // namespace bai::sched

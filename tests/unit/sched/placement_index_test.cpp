@@ -101,7 +101,7 @@ class RandomCluster {
  public:
   RandomCluster(std::uint64_t seed, const Style& style, std::size_t agents,
                 const PlacementIndexLimits& limits)
-      : style_(style), random_(seed), index_(limits) {
+      : style_(style), follows_(seed % 2 == 0), random_(seed), index_(limits) {
     for (SlotIndex s = 0; s < style.slots; ++s) {
       // Slots of very different magnitudes.
       scale_.push_back(std::max<std::int64_t>(8 * style.grain, style.most >> (pick(4) * 6)));
@@ -126,7 +126,10 @@ class RandomCluster {
     }
   }
 
-  void check_soundness() { REQUIRE(index_.is_sound(table_)); }
+  void check_soundness() {
+    if (follows_) index_.follow(table_);
+    REQUIRE(index_.is_sound(table_));
+  }
   std::size_t orders() const { return index_.orders(); }
   std::size_t asked = 0, found = 0;
 
@@ -158,33 +161,36 @@ class RandomCluster {
     return facts;
   }
 
+  void changed(AgentIndex at) {
+    if (!follows_) index_.changed(at);
+  }
   void join() {
     const AgentId id(fmt::format("agent-{:09}", pick(1'000'000'000)));
     if (table_.find(id)) return;
     const AgentIndex at = table_.add(id);
-    index_.inserted(at);
+    if (!follows_) index_.inserted(at);
     table_.set(at, facts());
-    index_.changed(at);
+    changed(at);
   }
   void leave() {
     const auto at = static_cast<AgentIndex>(pick(table_.size()));
     const AgentId id = table_.id(at);
     std::erase_if(taken_, [&](const Taken& t) { return t.agent == id; });
     table_.erase(at);
-    index_.erased(at);
+    if (!follows_) index_.erased(at);
   }
   void alter() {
     const auto at = static_cast<AgentIndex>(pick(table_.size()));
     const AgentId id = table_.id(at);
     std::erase_if(taken_, [&](const Taken& t) { return t.agent == id; });
     table_.set(at, facts());
-    index_.changed(at);
+    changed(at);
   }
   void give_back(std::size_t which) {
     std::swap(taken_[which], taken_.back());
     const AgentIndex at = *table_.find(taken_.back().agent);
     table_.take(at, taken_.back().requirement, -1);
-    index_.changed(at);
+    changed(at);
     taken_.pop_back();
   }
 
@@ -218,17 +224,19 @@ class RandomCluster {
     for (std::size_t i = 0; i < barred.size(); ++i) barred[i] = pick(2) == 0;
     const auto may = [&](AgentIndex a) { return barred.empty() || !barred[a]; };
     const auto expected = Oracle(table_, requirement, key).best(limit, barred);
+    if (follows_) index_.follow(table_);
     const auto chosen = index_.best(table_, requirement, key, limit, may);
     ++asked;
     if (chosen != expected) REQUIRE(chosen == expected);
     if (!chosen) return;
     ++found;
     table_.take(*chosen, requirement, 1);
-    index_.changed(*chosen);
+    changed(*chosen);
     taken_.push_back({table_.id(*chosen), requirement});
   }
 
   Style style_;
+  bool follows_;  // the table's logs say what happened, else calls do
   Draws random_;
   std::vector<std::int64_t> scale_;
   AgentTable table_;
@@ -379,4 +387,33 @@ TEST_CASE("a search that asks the index answers as one that scans") {
   }
   CHECK(index.orders() == 2);
   CHECK(found > 2000);
+}
+
+TEST_CASE("agents that come and go one by one are followed without building orders anew") {
+  AgentTable table;
+  PlacementIndex index(at_once());
+  Requirement requirement;
+  requirement.slots.push_back({0, 1});
+  const std::vector<KeyPart> key{{What::MostFree, 0}};
+  const auto choice = [&] {
+    index.follow(table);
+    return index.best(table, requirement, key, kNoLimit);
+  };
+  // More than the table's log of moves holds.
+  for (int i = 0; i < 3000; ++i) {
+    AgentFacts facts;
+    facts.takes_sessions = true;
+    facts.capacity = {{0, 1000 + i}};
+    const AgentIndex at = table.add(AgentId(fmt::format("{:05}", (i * 7919) % 100'000)));
+    table.set(at, facts);
+    REQUIRE(choice() == at);
+  }
+  CHECK(index.is_sound(table));
+  CHECK(index.builds() < 10);
+  while (table.size() > 1) {
+    const AgentIndex largest = *choice();
+    table.erase(largest);
+    REQUIRE(table.free(*choice(), 0) == 1000 + static_cast<std::int64_t>(table.size()) - 1);
+  }
+  CHECK(index.builds() < 20);
 }
