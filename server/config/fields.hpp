@@ -53,6 +53,7 @@ void visit_fields(ServerConfig& c, Visitor& v) {
   v.integer("bai.limits.batch-max", o.batch_max, 1, 1'000'000);
   v.integer("bai.limits.queue-max", o.queue_max, 1, 100'000'000);
   v.integer("bai.limits.placements-max", o.placements_max, 1, 1'000'000);
+  v.integer("bai.limits.planner-threads", o.planner_threads, 1, 64);
   v.integer("bai.limits.attempts-max", o.attempts_max, 1, 1000);
   v.integer("bai.limits.environ-max", o.environ_max, 0, std::int64_t{1} << 30);
   v.integer("bai.limits.script-max", o.script_max, 0, std::int64_t{1} << 30);

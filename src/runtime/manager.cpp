@@ -33,6 +33,11 @@ Status Manager::Impl::start() {
     if (!builtin) return std::unexpected(builtin.error());
     policies = *builtin;
   }
+  constexpr std::uint32_t kPlannerThreadsMax = 64;
+  if (options_.planner_threads < 1 || options_.planner_threads > kPlannerThreadsMax) {
+    return fail(ErrorCode::InvalidArgument,
+                fmt::format("Options: planner_threads must be 1 to {}", kPlannerThreadsMax));
+  }
   if (auto ok = ports_.storage->open(repo::make_schema()); !ok) return ok;
   const auto stored = repo::stored_version(*ports_.storage);
   if (!stored) return std::unexpected(stored.error());
@@ -49,7 +54,12 @@ Status Manager::Impl::start() {
 
   PlanLimits limits;
   limits.sessions_max = options_.placements_max;
-  planner_ = std::make_unique<Planner>(std::move(policies), limits);
+  job_threads_ = std::make_unique<runtime::JobThreads>(options_.planner_threads);
+  planner_ =
+      std::make_unique<Planner>(std::move(policies), limits,
+                                [threads = job_threads_.get()](std::size_t count, const auto& job) {
+                                  threads->run(count, job);
+                                });
   auto loaded = std::make_shared<Batch>();
   for (const EntityInfo* info : all_entities()) {
     if (info->residence == Residence::Cold) continue;

@@ -21,6 +21,7 @@
 #include "bai_manager/manager.hpp"
 #include "core/handlers.hpp"
 #include "repo/repo.hpp"
+#include "runtime/job_threads.hpp"
 #include "sched/planner.hpp"
 
 namespace bai {
@@ -125,6 +126,7 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   std::uint64_t next_waiter_ = 1;
 
   // Planner thread only.
+  std::unique_ptr<runtime::JobThreads> job_threads_;
   std::unique_ptr<Planner> planner_;
 
   mutable std::mutex mutex_;  // guards what follows

@@ -27,18 +27,46 @@ struct Planner::Impl {
   std::uint64_t stamp = 0;
   std::vector<GroupMemory> memories;  // by group
 
-  void plan_group(std::uint32_t at, sched::Ledger& ledger, Timestamp now, std::uint64_t seed,
-                  Plan& plan);
+  JobRunner runner;
+
+  // Of one resource group, on whatever thread. What it writes is the group's alone.
+  void plan_group(std::uint32_t at, Timestamp now, std::uint64_t seed, Plan& plan);
+  void run_pass(Group& group, GroupMemory& memory, Timestamp now, std::uint64_t seed, Plan& plan);
   bool has_policies(const Group& group, GroupMemory& memory, Plan& plan);
   void emit(const std::vector<Telling>& tellings, Plan& plan);
   void fail_group(const Group& group, GroupMemory& memory, std::string error, Plan& plan);
 };
 
-Planner::Planner(std::shared_ptr<const PolicyRegistry> policies, PlanLimits limits)
+namespace {
+
+void one_after_the_other(std::size_t count, const std::function<void(std::size_t)>& job) {
+  for (std::size_t i = 0; i < count; ++i) job(i);
+}
+
+void append(Plan& plan, Plan&& more) {
+  const auto move = [](auto& to, auto& from) {
+    if (to.empty()) {
+      to = std::move(from);
+    } else {
+      std::ranges::move(from, std::back_inserter(to));
+    }
+  };
+  move(plan.placements, more.placements);
+  move(plan.explained, more.explained);
+  move(plan.errors, more.errors);
+  move(plan.notices, more.notices);
+  if (more.wake_at && (!plan.wake_at || *more.wake_at < *plan.wake_at)) plan.wake_at = more.wake_at;
+}
+
+}  // namespace
+
+Planner::Planner(std::shared_ptr<const PolicyRegistry> policies, PlanLimits limits,
+                 JobRunner runner)
     : impl_(std::make_unique<Impl>()) {
   BAI_ASSERT(policies != nullptr, "a planner has policies");
   impl_->registry = std::move(policies);
   impl_->limits = limits;
+  impl_->runner = runner ? std::move(runner) : one_after_the_other;
 }
 
 Planner::~Planner() = default;
@@ -55,10 +83,16 @@ Plan Planner::plan(Timestamp now, std::uint64_t seed) {
   plan.based_on = impl.mirror.version();
   impl.told.resize(impl.mirror.waiting_places());
   impl.stamps.resize(impl.mirror.waiting_places(), 0);
-  sched::Ledger ledger(impl.mirror);
+  ++impl.stamp;
+  std::vector<std::uint32_t> groups;  // by name
   for (const auto& [name, at] : impl.mirror.groups()) {
-    impl.plan_group(at, ledger, now, seed, plan);
+    groups.push_back(at);
+    if (at >= impl.memories.size()) impl.memories.resize(at + 1);
   }
+  std::vector<Plan> plans(groups.size());
+  impl.runner(groups.size(),
+              [&](std::size_t i) { impl.plan_group(groups[i], now, seed, plans[i]); });
+  for (Plan& one : plans) append(plan, std::move(one));
   return plan;
 }
 
@@ -74,9 +108,7 @@ bool Planner::Impl::has_policies(const Group& group, GroupMemory& memory, Plan& 
   return memory.policies->has_value();
 }
 
-void Planner::Impl::plan_group(std::uint32_t at, sched::Ledger& ledger, Timestamp now,
-                               std::uint64_t seed, Plan& plan) {
-  if (at >= memories.size()) memories.resize(at + 1);
+void Planner::Impl::plan_group(std::uint32_t at, Timestamp now, std::uint64_t seed, Plan& plan) {
   GroupMemory& memory = memories[at];
   Group& group = mirror.group(at);
   auto arrivals = std::exchange(group.arrivals, {});
@@ -94,6 +126,23 @@ void Planner::Impl::plan_group(std::uint32_t at, sched::Ledger& ledger, Timestam
     return fail_group(group, memory,
                       fmt::format("Resource group {} does not exist.", group.name.str()), plan);
   }
+  std::string error;
+  try {
+    return run_pass(group, memory, now, seed, plan);
+  } catch (const std::exception& thrown) {
+    error = thrown.what();
+  } catch (...) {
+    error = "a policy threw something that is no exception";
+  }
+  auto notices = std::exchange(plan.notices, {});
+  plan = {};
+  plan.notices = std::move(notices);
+  fail_group(group, memory,
+             fmt::format("Resource group {} is not planned: {}.", group.name.str(), error), plan);
+}
+
+void Planner::Impl::run_pass(Group& group, GroupMemory& memory, Timestamp now, std::uint64_t seed,
+                             Plan& plan) {
   if (!has_policies(group, memory, plan)) {
     return fail_group(group, memory, memory.policies->error().message, plan);
   }
@@ -104,28 +153,14 @@ void Planner::Impl::plan_group(std::uint32_t at, sched::Ledger& ledger, Timestam
                                          group.name.str())),
         plan);
   }
-  const std::size_t before = ledger.checkpoint();
+  sched::Ledger ledger(mirror);
   const sched::ViewSource source{mirror, group, ledger, now, seed};
-  std::string error;
-  try {
-    sched::GroupPass pass(source, group, ledger, **memory.policies, memory, limits,
-                          limits.sessions_max - static_cast<std::uint32_t>(plan.placements.size()),
-                          stamps, ++stamp);
-    sched::PassResult result = pass.run();
-    std::ranges::move(result.placements, std::back_inserter(plan.placements));
-    emit(result.tellings, plan);
-    if (result.wake_at && (!plan.wake_at || *result.wake_at < *plan.wake_at)) {
-      plan.wake_at = result.wake_at;
-    }
-    return;
-  } catch (const std::exception& thrown) {
-    error = thrown.what();
-  } catch (...) {
-    error = "a policy threw something that is no exception";
-  }
-  ledger.rollback(before);
-  fail_group(group, memory,
-             fmt::format("Resource group {} is not planned: {}.", group.name.str(), error), plan);
+  sched::PassResult result = sched::GroupPass(source, group, ledger, **memory.policies, memory,
+                                              limits, limits.sessions_max, stamps, stamp)
+                                 .run();
+  plan.placements = std::move(result.placements);
+  emit(result.tellings, plan);
+  plan.wake_at = result.wake_at;
 }
 
 void Planner::Impl::fail_group(const Group& group, GroupMemory& memory, std::string error,

@@ -2,7 +2,9 @@
 // answers with plans; it reads nothing but its own mirror of the state.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -28,6 +30,8 @@ struct Placement {
   SessionId session;
   std::vector<std::pair<KernelId, AgentId>> kernels;  // every pending kernel of the session
   std::vector<PlacedDevice> devices = {};             // of slots that are made of devices
+  // Sessions that are to be ended for it: it starts when they have left, and no earlier.
+  std::vector<SessionId> victims = {};
   friend bool operator==(const Placement&, const Placement&) = default;
 };
 
@@ -46,7 +50,7 @@ struct Plan {
 };
 
 struct PlanLimits {
-  std::uint32_t sessions_max = 1000;  // placements per pass
+  std::uint32_t sessions_max = 1000;  // placements per resource group and pass
   // Per resource group and pass: agents examined plus sessions looked at. What is left waits for
   // the next pass.
   std::uint64_t steps_max = 200'000'000;
@@ -62,11 +66,17 @@ namespace sched {
 class Mirror;
 }  // namespace sched
 
+// Calls `job` with every number below `count`, on any threads, and returns when all have returned.
+using JobRunner =
+    std::function<void(std::size_t count, const std::function<void(std::size_t)>& job)>;
+
 // One thread at a time (the planner's). Deterministic: the same feeds in the same order, `now` and
 // `seed` give the same plan, byte for byte.
 class Planner {
  public:
-  Planner(std::shared_ptr<const PolicyRegistry> policies, PlanLimits limits);
+  // Resource groups are planned by `runner`, each apart from the others: what they share - limits
+  // of users and projects - is settled when a plan is applied. Empty: one after the other.
+  Planner(std::shared_ptr<const PolicyRegistry> policies, PlanLimits limits, JobRunner runner = {});
   ~Planner();
   Planner(const Planner&) = delete;
   Planner& operator=(const Planner&) = delete;

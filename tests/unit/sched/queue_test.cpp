@@ -153,18 +153,13 @@ TEST_CASE("a retry that is not due is not attempted, and wakes the planner") {
   CHECK(placed(world.plan(kNow + 5)) == std::vector{later});
 }
 
-TEST_CASE("placements per pass are limited, over all groups") {
+TEST_CASE("placements per pass are limited, and the next pass goes on") {
   PlanLimits limits;
   limits.sessions_max = 2;
   World world(builtin_policies(), limits);
   world.agent("a", cpu("8"));
-  world.group("other");
-  world.agent("b", cpu("8"), {}, "other");
   std::vector<SessionId> ids;
-  for (int i = 0; i < 3; ++i) ids.push_back(world.session(cpu("1")));
-  Session row = world.draft();
-  row.resource_group = ResourceGroupName("other");
-  ids.push_back(world.add(row, {{cpu("1")}}));
+  for (int i = 0; i < 4; ++i) ids.push_back(world.session(cpu("1")));
   std::vector<SessionId> seen;
   for (int pass = 0; pass < 2; ++pass) {
     const Plan plan = world.plan();

@@ -232,6 +232,8 @@ class World {
     }
   }
 
+  const std::map<std::string, ResourceGroup>& groups() const { return groups_; }
+
   const PendingReason& reason(const SessionId& id) const {
     REQUIRE(reasons.contains(id));
     return *reasons.at(id);
