@@ -27,6 +27,7 @@ void add_session_options(CLI::App& app, NewSession& session) {
   app.add_option("-g,--project", session.project, "Project")->capture_default_str();
   app.add_option("--domain", session.domain, "Domain")->capture_default_str();
   app.add_option("--resource-group", session.resource_group, "Resource group");
+  app.add_option("--reservation", session.reservation, "Reservation to run in");
   app.add_option("--priority", session.priority, "0 to 100, higher goes first")
       ->capture_default_str();
 }
@@ -138,6 +139,40 @@ int main(int argc, char** argv) {
   agents_command->add_flag("--json", json, "JSON output");
   agents_command->callback(
       [&] { status = with_client([&](Client& c) { return agent_list(c, json); }); });
+
+  auto* reservation =
+      app.add_subcommand("reservation", "Amounts kept on agents for a time")->require_subcommand(1);
+  NewReservation reserve;
+  std::vector<std::string> reservations;
+  auto* reserve_command = reservation->add_subcommand("create", "Keep amounts on agents");
+  reserve_command->add_option("name", reserve.name, "Name in its resource group")->required();
+  reserve_command->add_option("-a,--agent", reserve.agents, "E.g. -a a1:cpu=4,mem=8g")->required();
+  reserve_command
+      ->add_option("-o,--owner", reserve.owners,
+                   "user/<email>, project/<name>, domain/<name> or keypair/<access key>")
+      ->required();
+  reserve_command->add_option("--from", reserve.starts_at, "E.g. 2026-08-01T12:00:00Z")->required();
+  reserve_command->add_option("--to", reserve.ends_at, "When it ends")->required();
+  reserve_command->callback([&] {
+    status = with_client([&](Client& c) { return reservation_create(c, reserve, json); });
+  });
+  auto* reservations_command = reservation->add_subcommand("ls", "List reservations");
+  reservations_command->callback([&] {
+    status =
+        with_client([&](Client& c) { return reservation_list(c, reserve.resource_group, json); });
+  });
+  auto* unreserve_command =
+      reservation->add_subcommand("rm", "Delete reservations; what runs in them goes on");
+  unreserve_command->add_option("names", reservations, "Names")->required();
+  unreserve_command->callback([&] {
+    status = with_client(
+        [&](Client& c) { return reservation_remove(c, reserve.resource_group, reservations); });
+  });
+  for (CLI::App* command : {reserve_command, reservations_command, unreserve_command}) {
+    command->add_option("--resource-group", reserve.resource_group, "Resource group")
+        ->capture_default_str();
+    if (command != unreserve_command) command->add_flag("--json", json, "JSON output");
+  }
 
   try {
     app.parse(argc, argv);

@@ -57,6 +57,9 @@ Result<Json> creation_body(const NewSession& session) {
                               {"environ", std::move(*environ)},
                               {"resource_opts", Json::object()}});
   if (!session.resource_group.empty()) config.set("scalingGroup", session.resource_group);
+  if (!session.reservation.empty()) {
+    config.set("resource_opts", Json::object({{"reservation", session.reservation}}));
+  }
   Json body = Json::object({{"name", session.name},
                             {"image", session.image},
                             {"type", session.type},

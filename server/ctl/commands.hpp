@@ -17,6 +17,7 @@ struct NewSession {
   std::string startup_command;
   std::string resource_group, project = "default", domain = "default";
   std::string batch_timeout;
+  std::string reservation;  // to run in
   std::int64_t priority = 10;
   std::int64_t cluster_size = 1;
   bool multi_node = false;
@@ -42,6 +43,19 @@ int session_remove(Client& client, const std::vector<std::string>& sessions, boo
                    bool recursive, bool json);
 int session_why(Client& client, const std::string& session, bool json);
 int agent_list(Client& client, bool json);
+
+struct NewReservation {
+  std::string name, resource_group = "default";
+  std::vector<std::string> agents;  // "a1:cpu=4,mem=8g"
+  std::vector<std::string> owners;  // "user/<email>", "project/<name>", "domain/<name>", ...
+  std::string starts_at, ends_at;
+};
+int reservation_create(Client& client, const NewReservation& reservation, bool json);
+int reservation_list(Client& client, const std::string& resource_group, bool json);
+int reservation_remove(Client& client, const std::string& resource_group,
+                       const std::vector<std::string>& names);
+// "a1:cpu=4,mem=8g" as a member of "agents", or what is wrong with it.
+Result<Json> reserved_amounts(const std::vector<std::string>& agents);
 
 // Shared by run and exec: executes `code`, passing its output on as it comes and asking for input
 // when it wants some. The program's exit status, or an error.

@@ -249,6 +249,7 @@ Result<std::unique_ptr<RestApi>> RestApi::create(RestOptions options, Manager& m
   add_session_file_routes(routes);
   add_search_routes(routes);
   add_cluster_routes(routes);
+  add_reservation_routes(routes);
   add_internal_routes(internal);
   for (auto* list : {&routes, &internal}) {
     auto& router = list == &routes ? context->router : context->internal;

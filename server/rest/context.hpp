@@ -49,6 +49,7 @@ void add_session_call_routes(RouteList& routes);
 void add_session_file_routes(RouteList& routes);
 void add_search_routes(RouteList& routes);
 void add_cluster_routes(RouteList& routes);
+void add_reservation_routes(RouteList& routes);
 void add_internal_routes(RouteList& routes);
 
 }  // namespace bai::server

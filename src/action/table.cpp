@@ -58,6 +58,8 @@ constexpr std::array kActions = {
     call<DownloadSessionFile>("session", "download_files", Permission::SessionOwner),
     write<LoadFixture>("fixture", "load", Permission::Superadmin),
     write<ModifyAgent>("agent", "modify", Permission::Superadmin),
+    write<CreateReservation>("reservation", "create", Permission::Superadmin),
+    write<DeleteReservation>("reservation", "delete", Permission::Superadmin),
 };
 
 }  // namespace

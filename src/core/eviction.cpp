@@ -3,6 +3,7 @@
 #include <unordered_set>
 
 #include "core/handlers.hpp"
+#include "core/reservations.hpp"
 
 namespace bai::core {
 
@@ -18,6 +19,7 @@ Duration until_next(const Options& options, bool has_more) {
 }  // namespace
 
 void evict_ended(Context& ctx) {
+  drop_over_reservations(ctx);
   std::vector<SessionId> ended;
   std::unordered_set<std::string> needed;  // others are not started before these have succeeded
   ctx.state().table<Session>().for_each([&](const Session& session) {

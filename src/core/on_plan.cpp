@@ -8,6 +8,7 @@
 #include "core/accounting.hpp"
 #include "core/handlers.hpp"
 #include "core/lifecycle.hpp"
+#include "core/reservations.hpp"
 #include "model/devices.hpp"
 
 namespace bai::core {
@@ -135,7 +136,8 @@ PlanOutcome on_plan(Context& ctx, const Plan& plan) {
   for (const Placement& placement : plan.placements) {
     const Session* session = ctx.state().find<Session>(placement.session);
     if (session == nullptr || session->status != SessionStatus::Pending) continue;
-    if (objection(ctx.state(), *session, placement).empty()) {
+    if (objection(ctx.state(), *session, placement).empty() &&
+        broken_reservation(ctx.state(), *session, placement.kernels, ctx.now).empty()) {
       place(ctx, placement);
       ++outcome.placed;
     } else {

@@ -3,16 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace bai::sched {
-
-std::string session_reservation(const Session& session) {
-  const Json* wanted = session.resource_opts.find("reservation");
-  if (wanted == nullptr || !wanted->is_string() || wanted->as_string().empty()) return {};
-  std::string name(wanted->as_string());
-  if (name.find('/') != std::string::npos) return name;  // no name has one
-  return session.resource_group.str() + "/" + name;
-}
 
 void ReservationBook::on_reservation(const Change& change) {
   const Reservation *before = change.old_row<Reservation>(), *after = change.new_row<Reservation>();

@@ -12,6 +12,7 @@
 
 #include "bai_manager/policy.hpp"
 #include "model/changeset.hpp"
+#include "model/reservation.hpp"
 #include "sched/intern.hpp"
 
 namespace bai::sched {
@@ -55,9 +56,5 @@ class ReservationBook {
   std::map<ResourceGroupName, std::vector<const ReservationRecord*>> by_group_;
   std::set<std::string> stale_;  // whose amounts are to be read
 };
-
-// The id of the reservation that a session names, or empty. A name stands for one of the session's
-// resource group.
-std::string session_reservation(const Session& session);
 
 }  // namespace bai::sched

@@ -3,7 +3,9 @@
 #include <set>
 
 #include "bai_manager/schema.hpp"
+#include "core/reservations.hpp"
 #include "model/devices.hpp"
+#include "service/reservations.hpp"
 #include "service/service.hpp"
 
 namespace bai::service {
@@ -36,6 +38,9 @@ void fill_in(ResourceGroupGrant& row) {
     row.id =
         fmt::format("{}/{}/{}", row.resource_group.view(), to_string(row.scope_kind), row.scope);
   }
+}
+void fill_in(Reservation& row) {
+  if (row.id.empty()) row.id = row.resource_group.str() + "/" + row.name;
 }
 template <class E>
 void fill_in(E&) {}
@@ -189,6 +194,7 @@ Result<LoadFixture::Result> handle(Context& ctx, const Caller&, const LoadFixtur
   if (!action.document.is_object()) {
     return invalid(R"(A fixture is an object of tables: {"domains": [{...}], ...})");
   }
+  core::drop_over_reservations(ctx);
   LoadFixture::Result result;
   for (const auto& [table, rows] : action.document.members()) {
     const EntityInfo* info = find_entity(table);
@@ -211,6 +217,7 @@ Result<LoadFixture::Result> handle(Context& ctx, const Caller&, const LoadFixtur
   for (const auto check : {check_tenants, check_cluster}) {
     if (auto ok = check(ctx.state()); !ok) return std::unexpected(ok.error());
   }
+  if (auto ok = check_reservations(ctx.state(), ctx.now); !ok) return std::unexpected(ok.error());
   return result;
 }
 

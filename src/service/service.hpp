@@ -21,6 +21,10 @@ Result<LoadFixture::Result> handle(core::Context& ctx, const Caller& caller,
                                    const LoadFixture& action);
 Result<ModifyAgent::Result> handle(core::Context& ctx, const Caller& caller,
                                    const ModifyAgent& action);
+Result<CreateReservation::Result> handle(core::Context& ctx, const Caller& caller,
+                                         const CreateReservation& action);
+Result<DeleteReservation::Result> handle(core::Context& ctx, const Caller& caller,
+                                         const DeleteReservation& action);
 
 // What a call to an agent works with. Any thread; copies are cheap.
 struct CallContext {

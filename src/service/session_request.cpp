@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/accounting.hpp"
+#include "service/reservations.hpp"
 
 namespace bai::service {
 
@@ -358,6 +359,19 @@ Status check_dependencies(const State& state, const CreateSession& request) {
   return {};
 }
 
+// The level that a session demands must be one of its resource group.
+Status check_topology(const ResourceGroup& group, const Json& wanted) {
+  if (wanted.is_null()) return {};
+  std::string levels;
+  for (const Json& level : group.policy_options["topology"].items()) {
+    if (wanted.is_string() && wanted.as_string() == level.as_string()) return {};
+    levels.append(levels.empty() ? "" : ", ").append(level.as_string());
+  }
+  return invalid(fmt::format(
+      "resource_opts.topology: must be a level of resource group \"{}\", which has {}, not {}",
+      group.name.view(), levels.empty() ? "none" : levels, wanted.dump()));
+}
+
 Session make_session(const Context& ctx, const CreateSession& request, const User& user,
                      const Keypair& owner, const Project& project) {
   Session s;
@@ -476,6 +490,10 @@ Result<SessionDraft> draft_session(Context& ctx, const Caller&, const CreateSess
     draft.kernels.push_back(make_kernel(ctx, draft.session, *slots, rank));
   }
   if (auto ok = check_sums(state, draft.session); !ok) return std::unexpected(ok.error());
+  for (const Status& status : {check_own_reservation(state, draft.session, ctx.now),
+                               check_topology(**group, request.resource_opts["topology"])}) {
+    if (!status) return std::unexpected(status.error());
+  }
   if (const auto* policy = state.find<KeypairPolicy>(owner.resource_policy)) {
     if (auto ok = check_policy(state, request, *policy, owner, draft.session.requested_slots);
         !ok) {

@@ -306,3 +306,53 @@ TEST_CASE("trusted proxies must be addresses") {
   options.trusted_proxies = {"not-an-address"};
   CHECK_FALSE(RestApi::create(options, *world.manager, world.metrics).has_value());
 }
+
+TEST_CASE("operators reserve amounts; owners see theirs and run in them") {
+  World world;
+  world.add_agent();
+  const std::string all = "/resource-groups/default/reservations";
+  const auto window = [&](int from, int to) {
+    return std::pair(to_iso8601(world.env.now() + seconds(from)),
+                     to_iso8601(world.env.now() + seconds(to)));
+  };
+  const auto [from, to] = window(0, 3600);
+  Json body = Json::object({{"name", "course"},
+                            {"agents", Json::object({{"a1", Json::object({{"cpu", 3}})}})},
+                            {"owners", Json(Json::Array{Json("keypair/" + kUser.access)})},
+                            {"starts_at", from},
+                            {"ends_at", to}});
+  CHECK(world.call(kUser, "POST", all, body).status == 403);
+  CHECK(world.call(kAdmin, "POST", all, body).status == 201);
+  CHECK(world.call(kAdmin, "POST", all, body).status == 409);
+  Json wrong = body;
+  wrong.set("starts_at", "noon");
+  const auto refused = world.call(kAdmin, "POST", all, wrong);
+  CHECK(refused.status == 400);
+  CHECK(refused.body.find("starts_at") != std::string::npos);
+  const auto listed = world.json(kUser, "GET", all);
+  REQUIRE(listed["total"].as_int() == 1);
+  CHECK(listed["items"].items()[0]["name"].as_string() == "course");
+  CHECK(listed["items"].items()[0]["agents"]["a1"]["cpu"].as_int() == 3);
+  CHECK(world.json(kUser, "GET", all + "/course")["ends_at"].as_string() == to);
+  Json session = World::create("in-course");
+  session.set("type", "batch");
+  session.set("startupCommand", "true");
+  session.set("batch_timeout", "10m");
+  Json config = session["config"];
+  config.set("resource_opts", Json::object({{"reservation", "course"}}));
+  session.set("config", config);
+  CHECK(world.call(kUser, "POST", "/session", session).status == 201);
+  session.set("name", "not-yours");
+  CHECK(world.call(kAdmin, "POST", "/session", session).status == 403);
+  CHECK(world.call(kUser, "DELETE", all + "/course").status == 403);
+  CHECK(world.call(kAdmin, "DELETE", all + "/course").status == 204);
+  CHECK(world.call(kAdmin, "DELETE", all + "/course").status == 404);
+  CHECK(world.call(kUser, "GET", all + "/course").status == 404);
+  SUBCASE("who owns nothing sees nothing; users may be named by their email") {
+    body.set("owners", Json(Json::Array{Json("user/admin@lablup.com")}));
+    const auto made = world.call(kAdmin, "POST", all, body);
+    CHECK_MESSAGE(made.status == 201, made.body);
+    CHECK(world.json(kUser, "GET", all)["total"].as_int() == 0);
+    CHECK(world.call(kUser, "GET", all + "/course").status == 404);
+  }
+}
