@@ -362,6 +362,29 @@ Failure explain_used_up(const ViewSource& source, const Request& request, std::s
   return failure;
 }
 
+Failure explain_topology(const ViewSource& source, const Request& request, const std::string& level,
+                         const Topology::Domain* roomiest, AgentFilter filter) {
+  Failure failure;
+  failure.code = "topology";
+  failure.coarse = failure.detailed =
+      fmt::format("No single {} of resource group {} has room for its {} kernels together.", level,
+                  source.group.name.str(), request.requirements.size());
+  if (roomiest == nullptr) {
+    failure.detailed = fmt::format("No agent of resource group {} has the label {}.",
+                                   source.group.name.str(), level);
+    return failure;
+  }
+  failure.blocks = true;
+  const Requirement& requirement = request.requirements.front();
+  filter.within = &roomiest->agents;
+  filter.is_domain = true;
+  const Survey survey = Surveyor(source, requirement, filter).run();
+  failure.rejected = rejected_of(survey);
+  failure.detailed += fmt::format(" The one with the most room is {} ({}).", roomiest->name,
+                                  tally_text(source.mirror, requirement, survey));
+  return failure;
+}
+
 Failure explain_selector_refusal(const ViewSource& source, std::size_t candidates) {
   Failure failure;
   failure.code = "capacity";

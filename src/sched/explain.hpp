@@ -8,6 +8,7 @@
 
 #include "bai_manager/entities.hpp"
 #include "sched/search.hpp"
+#include "sched/topology.hpp"
 #include "sched/view_source.hpp"
 
 namespace bai::sched {
@@ -39,6 +40,9 @@ Failure explain_reserved(const ViewSource& source, const Request& request, std::
 // The session's own reservation has no room left; `filter.within` are the agents where it has.
 Failure explain_used_up(const ViewSource& source, const Request& request, std::size_t which,
                         const AgentFilter& filter, const std::string& reservation);
+// No domain of the level that it demands has room; `roomiest` is the one with the most, if any.
+Failure explain_topology(const ViewSource& source, const Request& request, const std::string& level,
+                         const Topology::Domain* roomiest, AgentFilter filter);
 Failure explain_selector_refusal(const ViewSource& source, std::size_t candidates);
 
 // "cpu 2, cuda.device 1 and mem 4g"

@@ -30,12 +30,12 @@ bool suits(const AgentTable& agents, AgentIndex agent, const Requirement& requir
 class Future::Walk {
  public:
   Walk(Future& future, const Request& request, Duration estimate, const AgentFilter& filter,
-       std::int64_t limit, std::uint64_t& steps)
+       const Bounds& bounds, std::uint64_t& steps)
       : future_(future),
         agents_(future.group_.agents),
         estimate_(estimate),
         filter_(filter),
-        limit_(limit),
+        bounds_(bounds),
         steps_(steps) {
     for (const Requirement& requirement : request.requirements) {
       const auto known = std::ranges::find_if(
@@ -51,15 +51,18 @@ class Future::Walk {
 
   std::optional<Start> run() {
     at_ = future_.now_;
+    if (future_.made_all_) at_ = std::max(at_, bounds_.from);  // profiles know of that time, too
     for (Kind& kind : kinds_) kind.rooms.assign(agents_.size(), 0);
     for (AgentIndex a = 0; a < agents_.size(); ++a) recount(a);
     steps_ += agents_.size();
     theirs_ = future_.group_.held.begin();
     ours_ = future_.ours_.begin();
-    while (at_ < limit_) {
-      if (auto start = attempt()) return start;
+    while (at_ < bounds_.limit && steps_ < bounds_.steps) {
+      const bool may_start = at_ >= bounds_.from;
+      if (auto start = may_start ? attempt() : std::nullopt) return start;
       at_ = std::min({next_of_theirs(), next_of_ours(), next_of_profiles()});
-      if (at_ >= limit_ || at_ == kNeverEnds) return std::nullopt;
+      if (!may_start) at_ = std::min(at_, bounds_.from);
+      if (at_ >= bounds_.limit || at_ == kNeverEnds) return std::nullopt;
       move_on();
     }
     return std::nullopt;
@@ -191,7 +194,7 @@ class Future::Walk {
   const AgentTable& agents_;
   Duration estimate_;
   const AgentFilter& filter_;
-  std::int64_t limit_;
+  Bounds bounds_;
   std::uint64_t& steps_;
   std::span<const Requirement> requirements_;
   std::vector<Kind> kinds_;
@@ -228,19 +231,42 @@ std::int64_t Future::release_time(const Held& held, std::int64_t end) const {
   return at;
 }
 
-Profile& Future::profile(AgentIndex agent) {
+Profile& Future::profile(AgentIndex agent, std::int64_t until) {
   if (profiles_.empty()) profiles_.resize(group_.agents.size());
   auto& made = profiles_[agent];
-  if (made != nullptr) return *made;
-  made = std::make_unique<Profile>(now_, free_now(agent));
-  for (const KernelId& kernel : mirror_.held_on(group_.agents.id(agent))) {
-    const auto [held, end] = mirror_.held(kernel);
-    made->add(release_time(*held, end), kNeverEnds, held->slots, 1);
-  }
-  for (const Release& release : ours_) {
-    if (release.agent == agent) made->add(release.at, kNeverEnds, *release.slots, 1);
+  if (made == nullptr) {
+    made = std::make_unique<Profile>(now_, free_now(agent));
+    add_releases(*made, agent, now_, until);
+    if (until != kNeverEnds) partial_.emplace_back(agent, until);
+  } else if (!partial_.empty() && until == kNeverEnds) {
+    for (const auto& [cut, at] : std::exchange(partial_, {})) {
+      add_releases(*profiles_[cut], cut, at, kNeverEnds);
+    }
   }
   return *made;
+}
+
+// Those after `after` and not after `until`.
+void Future::add_releases(Profile& profile, AgentIndex agent, std::int64_t after,
+                          std::int64_t until) {
+  const auto release = [&](std::int64_t at, const std::vector<SlotRequest>& slots) {
+    if (at > after && at <= until) profile.add(at, kNeverEnds, slots, 1);
+  };
+  const auto on_agent = mirror_.held_on(group_.agents.id(agent));
+  if (on_agent.size() == group_.held.size()) {  // in order already, and perhaps not all of it
+    for (const auto& [key, held] : group_.held) {
+      if (key.first > until) break;
+      release(release_time(*held, key.first), held->slots);
+    }
+  } else {
+    for (const KernelId& kernel : on_agent) {
+      const auto [held, end] = mirror_.held(kernel);
+      release(release_time(*held, end), held->slots);
+    }
+  }
+  for (const Release& ours : ours_) {
+    if (ours.agent == agent) release(ours.at, *ours.slots);
+  }
 }
 
 void Future::make_all() {
@@ -250,36 +276,44 @@ void Future::make_all() {
 }
 
 std::optional<Future::Start> Future::earliest_among(std::span<const AgentIndex> agents,
-                                                    const Request& request, Duration estimate,
-                                                    const AgentFilter& filter, std::int64_t limit,
-                                                    std::uint64_t& steps) {
-  const Requirement& requirement = request.requirements.front();
+                                                    const Requirement& requirement,
+                                                    Duration estimate, const AgentFilter& filter,
+                                                    const Bounds& bounds, std::uint64_t& steps) {
   std::optional<Start> best;
+  std::int64_t limit = bounds.limit;
+  const std::int64_t now = std::max(now_, bounds.from);
   steps += agents.size();
   for (const AgentIndex agent : agents) {
     if (!suits(group_.agents, agent, requirement, filter)) continue;
     // Devices are known for what is there now only.
     const Profile& known = profile(agent);
-    const std::int64_t from = group_.agents.fits(agent, requirement) ? now_ : known.first_change();
+    const std::int64_t from =
+        group_.agents.fits(agent, requirement) ? now : std::max(now, known.first_change());
     const auto at = known.earliest(requirement, estimate, from, limit);
     if (!at) continue;
     best = Start{*at, {agent}};
     limit = *at;
-    if (limit == now_) break;
+    if (limit == now) break;
   }
   return best;
 }
 
 std::optional<Future::Start> Future::earliest(const Request& request, Duration estimate,
-                                              const AgentFilter& filter, std::int64_t limit,
+                                              const AgentFilter& filter, const Bounds& bounds,
                                               std::uint64_t& steps) {
   if (whole_) make_all();
   if (!made_all_ || request.requirements.size() > 1) {
-    return Walk(*this, request, estimate, filter, limit, steps).run();
+    return Walk(*this, request, estimate, filter, bounds, steps).run();
   }
   std::vector<AgentIndex> all(group_.agents.size());
   for (AgentIndex a = 0; a < all.size(); ++a) all[a] = a;
-  return earliest_among(all, request, estimate, filter, limit, steps);
+  return earliest_among(all, request.requirements.front(), estimate, filter, bounds, steps);
+}
+
+std::optional<Future::Start> Future::earliest(const Request& request, Duration estimate,
+                                              const AgentFilter& filter, std::int64_t limit,
+                                              std::uint64_t& steps) {
+  return earliest(request, estimate, filter, Bounds{.from = 0, .limit = limit}, steps);
 }
 
 bool Future::holds(const Start& start, const Request& request, Duration estimate,
@@ -320,6 +354,16 @@ void Future::promise(const Start& start, const Request& request, Duration estima
   }
 }
 
+void Future::promise_once(const Start& start, const Request& request) {
+  for (std::size_t i = 0; i < request.requirements.size(); ++i) {
+    const AgentIndex agent = start.agents[i];
+    if (!is_made(agent)) profile(agent, start.at);
+    profiles_[agent]->add(start.at, kNeverEnds, request.requirements[i].slots, -1);
+    ++promised_[agent];
+  }
+  first_promise_ = std::min(first_promise_, start.at);
+}
+
 void Future::withdraw(const Start& start, const Request& request, Duration estimate) {
   for (std::size_t i = 0; i < request.requirements.size(); ++i) {
     add_promise(start.agents[i], request.requirements[i].slots, start.at,
@@ -336,7 +380,7 @@ void Future::placed(AgentIndex agent, const Requirement& requirement, Duration e
   const std::int64_t end = end_after(now_, estimate);
   ours_.insert(std::ranges::upper_bound(ours_, end, {}, &Release::at),
                Release{end, agent, &requirement.slots});
-  if (is_made(agent)) profile(agent).add(now_, end, requirement.slots, -1);
+  if (is_made(agent)) profiles_[agent]->add(now_, end, requirement.slots, -1);
 }
 
 void Future::withdrawn(AgentIndex agent, const Requirement& requirement, Duration estimate) {
@@ -347,7 +391,7 @@ void Future::withdrawn(AgentIndex agent, const Requirement& requirement, Duratio
   });
   BAI_ASSERT(it != same_end.end(), "what is withdrawn was placed");
   ours_.erase(it);
-  if (is_made(agent)) profile(agent).add(now_, end, requirement.slots, 1);
+  if (is_made(agent)) profiles_[agent]->add(now_, end, requirement.slots, 1);
 }
 
 void Future::barred(const Requirement& requirement, Duration estimate,

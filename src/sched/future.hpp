@@ -35,13 +35,24 @@ class Future {
   std::optional<Start> earliest(const Request& request, Duration estimate,
                                 const AgentFilter& filter, std::int64_t limit,
                                 std::uint64_t& steps);
+  // Not before `from`, and only while `steps` says less than `bounds.steps`.
+  struct Bounds {
+    std::int64_t from = 0, limit = kNeverEnds;
+    std::uint64_t steps = ~std::uint64_t{0};
+  };
+  std::optional<Start> earliest(const Request& request, Duration estimate,
+                                const AgentFilter& filter, const Bounds& bounds,
+                                std::uint64_t& steps);
   // The same for a single requirement, on these agents (ordered) only.
-  std::optional<Start> earliest_among(std::span<const AgentIndex> agents, const Request& request,
-                                      Duration estimate, const AgentFilter& filter,
-                                      std::int64_t limit, std::uint64_t& steps);
+  std::optional<Start> earliest_among(std::span<const AgentIndex> agents,
+                                      const Requirement& requirement, Duration estimate,
+                                      const AgentFilter& filter, const Bounds& bounds,
+                                      std::uint64_t& steps);
   // Whether the agents would take it then.
   bool holds(const Start& start, const Request& request, Duration estimate,
              const AgentFilter& filter);
+  // The only promise that there will be, and for ever: who starts later than it does not matter.
+  void promise_once(const Start& start, const Request& request);
   // From then on the session counts as if it would start there; `withdraw` undoes it.
   void promise(const Start& start, const Request& request, Duration estimate);
   void withdraw(const Start& start, const Request& request, Duration estimate);
@@ -78,7 +89,9 @@ class Future {
   bool is_made(AgentIndex agent) const noexcept {
     return agent < profiles_.size() && profiles_[agent] != nullptr;
   }
-  Profile& profile(AgentIndex agent);
+  // With what comes free until `until`; later on it only has more.
+  Profile& profile(AgentIndex agent, std::int64_t until = kNeverEnds);
+  void add_releases(Profile& profile, AgentIndex agent, std::int64_t after, std::int64_t until);
   void make_all();
   void add_promise(AgentIndex agent, const std::vector<SlotRequest>& slots, std::int64_t from,
                    std::int64_t to, int sign);
@@ -91,6 +104,7 @@ class Future {
   std::vector<std::unique_ptr<Profile>> profiles_;  // by agent; null where it is not needed yet
   std::map<AgentIndex, std::uint32_t> promised_;    // agents with promises: how many
   std::int64_t first_promise_ = kNeverEnds;
+  std::vector<std::pair<AgentIndex, std::int64_t>> partial_;  // profiles that end early
 };
 
 }  // namespace bai::sched

@@ -50,7 +50,10 @@ Labels labels_of(const Agent& agent) {
 
 }  // namespace
 
-Mirror::Mirror() { label_rules_.acquire("", {}); }
+Mirror::Mirror() {
+  label_rules_.acquire("", {});
+  topology_names_.intern("");
+}
 
 void Mirror::feed(StateVersion version, std::span<const Change> changes) {
   for (const Change& change : changes) apply(change);

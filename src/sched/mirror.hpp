@@ -48,6 +48,7 @@ struct Waiting {
   bool dirty = false;
   ClusterMode mode = ClusterMode::SingleNode;
   std::uint32_t labels = 0;            // Mirror::label_rule
+  std::uint32_t topology = 0;          // Mirror::topology_name; 0: none is demanded
   std::vector<PendingKernel> kernels;  // by local rank, then id
   std::unique_ptr<PendingDetails> details;
 };
@@ -79,6 +80,7 @@ struct Group {
   bool keeps_shortest = false;
   Duration default_runtime = kUnknownEstimate;
   std::map<EndKey, const Held*> held;      // on its agents
+  std::uint64_t estimates_epoch = 0;       // differs when something may end earlier than before
   std::set<PendingIndex> in_reservations;  // queued sessions that name one
   std::size_t pending = 0;
   std::vector<Arrival> arrivals;  // queued, or queued anew, since the planner last looked
@@ -107,6 +109,7 @@ class Mirror {
   std::string dump() const;
 
   const LabelRule& label_rule(std::uint32_t at) const { return label_rules_[at]; }
+  const std::string& topology_name(std::uint32_t at) const { return topology_names_[at]; }
   const Tenancy& tenancy() const noexcept { return tenancy_; }
   const ReservationBook& reservations() const noexcept { return reservations_; }
   // That the session names; null: none.
@@ -205,7 +208,7 @@ class Mirror {
   auto created() const;
 
   StateVersion version_;
-  Names slots_, architectures_, scope_names_, images_;
+  Names slots_, architectures_, scope_names_, images_, topology_names_;
   Tenancy tenancy_{slots_};
   Cohorts cohorts_;
   SlotTypes slot_types_;

@@ -99,6 +99,9 @@ void dump_waiting(Out out, const Mirror& mirror, const Waiting& waiting) {
     fmt::format_to(out, "]");
   }
   fmt::format_to(out, " total{}", requested_text(mirror.slots(), request.total));
+  if (waiting.topology != 0) {
+    fmt::format_to(out, " within={}", mirror.topology_name(waiting.topology));
+  }
   for (const PendingKernel& kernel : waiting.kernels) {
     fmt::format_to(out, " {}:{}", kernel.local_rank, to_string(kernel.id));
   }

@@ -242,6 +242,10 @@ void Mirror::on_session(const Change& change) {
   session.type = after->type;
   session.owner = owner_of(*after);
   session.image = images_.intern(after->image);
+  const Json* topology = after->resource_opts.find("topology");
+  waiting.topology = topology != nullptr && topology->is_string()
+                         ? topology_names_.intern(topology->as_string())
+                         : 0;
   release_labels(waiting);
   const LabelRule labels = label_rule_of(after->resource_opts.find("agent_labels"));
   waiting.labels = labels.empty() ? 0 : label_rules_.acquire(key_of(labels), labels);
@@ -348,6 +352,7 @@ void Mirror::settle(PendingIndex at) {
     release_labels(waiting);
     waiting.session = {};
     waiting.group = kNone;
+    waiting.topology = 0;
     waiting.details = nullptr;
     waiting.kernels.shrink_to_fit();
     free_places_.push_back(at);

@@ -130,6 +130,7 @@ void Mirror::rekey(const KernelId& kernel) {
                                : end_of(sessions_.find(entry.held.session)->second, groups_[group]);
   if (group == entry.group && end == entry.end) return;
   if (entry.group != kNone) groups_[entry.group].held.erase({entry.end, kernel});
+  if (entry.group == group && end < entry.end) ++groups_[group].estimates_epoch;
   entry.group = group;
   entry.end = end;
   if (group != kNone) groups_[group].held.emplace(EndKey{end, kernel}, &entry.held);

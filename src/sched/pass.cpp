@@ -31,19 +31,11 @@ GroupPass::GroupPass(const ViewSource& source, Group& group, Ledger& ledger,
   if (const auto edge = reserved_.next_edge()) wake(*edge);
 }
 
-namespace {
-
-// Null: it runs in none.
-const std::string* own_reservation(const PendingSession& session) {
-  if (session.details == nullptr || session.details->reservation.empty()) return nullptr;
-  return &session.details->reservation;
-}
-
-}  // namespace
-
 PassResult GroupPass::run() {
+  lay_promises();
   walk();
   if (end_ == End::Blocked) walk_beside();
+  if (promised_) promised_->remember();
   tell_rest();
   return std::move(result_);
 }
@@ -59,7 +51,7 @@ void GroupPass::walk() {
         undraw(*at);
         break;
       }
-      if (group_.in_reservations.contains(*at)) {
+      if (group_.in_reservations.contains(*at) || (promised_ && promised_->has(*at))) {
         undraw(*at);  // its turn comes
         continue;
       }
@@ -94,6 +86,11 @@ void GroupPass::walk_beside() {
     const PendingSession& session = view_.session(at);
     return std::tuple(-std::int64_t{session.priority}, session.created_at, session.id);
   });
+  if (promised_) {
+    for (const PendingIndex at : promised_->undrawn()) {
+      if (stamps_[at] != stamp_) beside.push_back(at);
+    }
+  }
   for (const PendingIndex at : beside) {
     if (placements_left_ == 0 || steps_ >= limits_.steps_max) return;
     draw(at);
@@ -124,8 +121,11 @@ void GroupPass::undraw(PendingIndex at) {
 bool GroupPass::attempt(PendingIndex at) {
   const Waiting& waiting = source_.mirror.waiting(at);
   ++position_;
-  if (refused(at, waiting)) return false;
-  if (!place(at, waiting)) return false;
+  if (refused(at, waiting)) {
+    drop_promise(at);
+    return false;
+  }
+  if (!place_or_promise(at, waiting)) return false;
   --position_;
   --placements_left_;
   walked_.pop_back();
@@ -242,8 +242,13 @@ std::optional<AgentIndex> GroupPass::place_one(const PendingSession& session,
   steps_ += group_.agents.size();
   group_.agents.prepare_rule(requirement.labels, source_.mirror.label_rule(requirement.labels));
   filter.barred.clear();
+  filter.within = domain_;
   if (const std::string* own = own_reservation(session)) {
     reserved_.candidates(*own, requirement, within_);
+    if (domain_ != nullptr) {
+      std::erase_if(within_,
+                    [&](AgentIndex a) { return !std::ranges::binary_search(*domain_, a); });
+    }
     filter.within = &within_;
   } else if (future_.has_promises()) {
     future_.barred(requirement, session.estimate, filter.barred);
@@ -283,39 +288,62 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
   }
   AgentFilter filter = filter_of(waiting);
   Neighbours* neighbours = neighbours_of(waiting);
-  if (!filter.may_exclude() && own_reservation(waiting.session) == nullptr) {
-    if (const auto known = failures_.find(waiting.session.request); known != failures_.end()) {
-      const bool conservative = group_.row->queue_discipline == QueueDiscipline::Conservative;
+  if (waiting.topology != 0 && request.requirements.size() > 1 && !demanded_level(waiting)) {
+    tell(at, "never",
+         fmt::format("Can never start: its resource option topology is {}, which is no level of "
+                     "resource group {}.",
+                     source_.mirror.topology_name(waiting.topology), group_.name.str()));
+    return false;
+  }
+  const bool is_alike = !filter.may_exclude() && own_reservation(waiting.session) == nullptr;
+  const std::uint64_t key = std::uint64_t{waiting.topology} << 32 | waiting.session.request;
+  if (is_alike) {
+    if (const auto known = failures_.find(key); known != failures_.end()) {
       auto failure = known->second;
-      if (const auto start = conservative ? promise(waiting, filter) : std::nullopt) {
+      if (const auto start = promised_ ? promise(at, waiting, filter) : std::nullopt) {
         failure = std::make_shared<Failure>(*failure);
         failure->expected_start = Timestamp{start->at};
       }
-      if (!conservative && !limits_.explain) {
+      if (!promised_ && !limits_.explain && waiting.topology == 0) {
         ordering_->narrow(waiting.session.request, Duration{-1});
       }
       give_up(at, std::move(failure));
       return false;
     }
   }
+  Miss miss;
+  if (place_close(waiting, filter, neighbours, miss)) return true;
+  if (miss.failure == nullptr && place_kernels(waiting, filter, neighbours, &miss)) return true;
+  // Nothing is given back during a pass: who asks for the same fails the same way.
+  if (is_alike && miss.candidates == 0 && !miss.barred &&
+      (waiting.topology == 0 || !future_.has_promises())) {
+    failures_.emplace(key, miss.failure);
+  }
+  after_failure(at, waiting, filter, std::move(miss));
+  return false;
+}
+
+// All of them or none. `miss`: what stands against it, where somebody wants to know.
+bool GroupPass::place_kernels(const Waiting& waiting, AgentFilter& filter, Neighbours* neighbours,
+                              Miss* miss) {
+  const Request& request = view_.request(waiting.session);
   const std::size_t before = ledger_.checkpoint();
   std::vector<AgentIndex> agents;
   for (const Requirement& requirement : request.requirements) {
     std::size_t candidates = 0;
     const auto agent = place_one(waiting.session, requirement, filter, candidates);
     if (!agent) {
-      const bool barred = is_barred(requirement, filter);
-      auto failure = failure_of(waiting.session, agents.size(), filter, candidates, barred);
+      if (miss != nullptr) {
+        miss->candidates = candidates;
+        miss->barred = is_barred(requirement, filter);
+        miss->failure =
+            failure_of(waiting.session, agents.size(), filter, candidates, miss->barred);
+      }
       ledger_.rollback(before);
       for (std::size_t i = 0; i < agents.size(); ++i) {
         gave_back(waiting, request.requirements[i], agents[i]);
       }
       count_members(agents, neighbours, -1);
-      // Nothing is given back during a pass: who asks for the same fails the same way.
-      if (!filter.may_exclude() && candidates == 0 && !barred) {
-        failures_.emplace(waiting.session.request, failure);
-      }
-      after_failure(at, waiting, filter, std::move(failure), barred, candidates);
       return false;
     }
     agents.push_back(*agent);
@@ -367,64 +395,13 @@ std::shared_ptr<Failure> GroupPass::failure_of(const PendingSession& session, st
     return std::make_shared<Failure>(explain_used_up(source_, request, which, filter, *own));
   }
   if (barred) {
-    return std::make_shared<Failure>(promises_ == 0
+    return std::make_shared<Failure>(promises_ == 0 && !(promised_ && promised_->size() > 0)
                                          ? explain_reserved(source_, request, which, filter)
                                          : explain_backfill(source_));
   }
   return std::make_shared<Failure>(limits_.explain
                                        ? explain_failure(source_, request, which, filter)
                                        : classify_failure(source_, request, which, filter));
-}
-
-// What the session's failure means for those behind it: room that is kept, or sessions that need
-// not be looked at.
-void GroupPass::after_failure(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
-                              std::shared_ptr<Failure> failure, bool barred,
-                              std::size_t candidates) {
-  if ((failure->blocks || barred) && (looks_ahead_ || tells_start(*failure))) {
-    if (const auto start = looks_ahead_ ? promise(waiting, filter) : expect(waiting, filter)) {
-      auto own = std::make_shared<Failure>(*failure);
-      own->expected_start = Timestamp{start->at};
-      failure = std::move(own);
-    }
-  }
-  if (!limits_.explain && candidates == 0 && !filter.may_exclude()) {
-    if (barred) {
-      // Who runs longer breaks the same promises.
-      const Duration longest = promises_ == 1 && !reserved_.any()
-                                   ? future_.before_first_promise()
-                                   : Duration{waiting.session.estimate.ns - 1};
-      ordering_->narrow(waiting.session.request, longest);
-    } else if (!(group_.row->queue_discipline == QueueDiscipline::Conservative)) {
-      ordering_->narrow(waiting.session.request, Duration{-1});
-    }
-  }
-  give_up(at, std::move(failure));
-}
-
-// Where the queue discipline promises nothing only those who wait for a reservation's end are told.
-bool GroupPass::tells_start(const Failure& failure) const {
-  return limits_.explain && position_ <= limits_.positions_max && failure.code == "reserved";
-}
-
-std::optional<Future::Start> GroupPass::expect(const Waiting& waiting, const AgentFilter& filter) {
-  return future_.earliest(view_.request(waiting.session), waiting.session.estimate, filter,
-                          kNeverEnds, steps_);
-}
-
-std::optional<Future::Start> GroupPass::promise(const Waiting& waiting, const AgentFilter& filter) {
-  const bool easy = group_.row->queue_discipline == QueueDiscipline::Easy;
-  if (promises_ >= (easy ? 1 : policies_.backfill_depth)) {
-    // Whoever is not promised a start waits behind all who are.
-    if (!easy) end_ = End::Blocked;
-    return std::nullopt;
-  }
-  const Request& request = view_.request(waiting.session);
-  auto start = expect(waiting, filter);
-  if (!start) return std::nullopt;
-  future_.promise(*start, request, waiting.session.estimate);
-  ++promises_;
-  return start;
 }
 
 void GroupPass::accept(const Waiting& waiting, const Request& request,

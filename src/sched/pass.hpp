@@ -16,7 +16,9 @@
 #include "sched/ledger.hpp"
 #include "sched/planner.hpp"
 #include "sched/policy_set.hpp"
+#include "sched/promises.hpp"
 #include "sched/reserved.hpp"
+#include "sched/topology.hpp"
 
 namespace bai::sched {
 
@@ -40,6 +42,8 @@ struct GroupMemory {
   std::string notice;             // said last about `settings`
   std::string told_to_all;        // the message that everyone in the queue got; usually empty
   ScoreCache scores;              // of the policies' selector
+  PromiseMemory promises;
+  Topology topology;
 };
 
 struct PassResult {
@@ -67,15 +71,39 @@ class GroupPass {
   bool attempt(PendingIndex at);
   bool refused(PendingIndex at, const Waiting& waiting);
   bool place(PendingIndex at, const Waiting& waiting);
+  // Why a session got no agents.
+  struct Miss {
+    std::shared_ptr<Failure> failure;
+    std::size_t candidates = 0;  // that the selector did not want
+    bool barred = false;         // there is room, but it is promised
+  };
+  bool place_kernels(const Waiting& waiting, AgentFilter& filter, Neighbours* neighbours,
+                     Miss* miss);
   bool is_barred(const Requirement& requirement, AgentFilter& filter);
   std::shared_ptr<Failure> failure_of(const PendingSession& session, std::size_t which,
                                       const AgentFilter& filter, std::size_t candidates,
                                       bool barred);
-  void after_failure(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
-                     std::shared_ptr<Failure> failure, bool barred, std::size_t candidates);
+  void after_failure(PendingIndex at, const Waiting& waiting, const AgentFilter& filter, Miss miss);
   // A start for a session that has no room now, as far as the queue discipline gives one.
-  std::optional<Future::Start> promise(const Waiting& waiting, const AgentFilter& filter);
-  std::optional<Future::Start> expect(const Waiting& waiting, const AgentFilter& filter);
+  std::optional<Future::Start> promise(PendingIndex at, const Waiting& waiting,
+                                       const AgentFilter& filter);
+  std::optional<Future::Start> promise_for_good(PendingIndex at, const Waiting& waiting,
+                                                const AgentFilter& filter);
+  std::optional<Future::Start> expect(const Waiting& waiting, const AgentFilter& filter,
+                                      std::int64_t before);
+  std::optional<Future::Start> expect_within(std::size_t level, const Waiting& waiting,
+                                             AgentFilter filter, std::int64_t before);
+  // pass_promises.cpp: conservative backfill from pass to pass.
+  void lay_promises();
+  void drop_promise(PendingIndex at);
+  bool place_or_promise(PendingIndex at, const Waiting& waiting);
+  bool stays(PendingIndex at, const Waiting& waiting);
+  void prepare(const Requirement& requirement);
+  // pass_topology.cpp: the kernels of a gang near each other. A failure in `miss`: it demands what
+  // is not there.
+  bool place_close(const Waiting& waiting, AgentFilter& filter, Neighbours* neighbours, Miss& miss);
+  std::optional<std::size_t> demanded_level(const Waiting& waiting) const;
+  Topology::Rooms rooms_for(const Waiting& waiting, const AgentFilter& filter);
   bool tells_start(const Failure& failure) const;
   std::optional<AgentIndex> place_one(const PendingSession& session, const Requirement& requirement,
                                       AgentFilter& filter, std::size_t& candidates);
@@ -107,20 +135,30 @@ class GroupPass {
 
   PassResult result_;
   std::vector<Arrival> walked_;
-  std::unordered_map<std::uint32_t, std::shared_ptr<Failure>> failures_;  // by request
+  // By topology that is demanded, and request.
+  std::unordered_map<std::uint64_t, std::shared_ptr<Failure>> failures_;
   std::vector<AgentIndex> buffer_;
   std::unique_ptr<Ordering> ordering_;
   std::unordered_map<std::string, std::unique_ptr<Neighbours>> neighbours_;  // by session group
   Reserved reserved_;
   std::vector<AgentIndex> within_;
+  const std::vector<AgentIndex>* domain_ = nullptr;  // that is being tried
   Future future_;
-  bool looks_ahead_;  // the queue discipline makes promises
-  bool has_future_;   // there may be promises: what starts is to be followed
+  bool looks_ahead_;                   // the queue discipline makes promises
+  std::optional<Promises> promised_;   // conservative only
+  std::optional<KeptPromise> lifted_;  // of the session that is being looked at
+  bool has_future_;                    // there may be promises: what starts is to be followed
   std::uint32_t promises_ = 0;
   bool reordered_ = false;
   std::uint64_t steps_ = 0, picks_ = 0, fractions_ = 0, position_ = 0;
   End end_ = End::Drawn;
 };
+
+// The id of the reservation that it runs in; null: in none.
+inline const std::string* own_reservation(const PendingSession& session) {
+  if (session.details == nullptr || session.details->reservation.empty()) return nullptr;
+  return &session.details->reservation;
+}
 
 // Tells everyone in the queue the same, once.
 std::vector<Telling> tell_everyone(const Mirror& mirror, const Group& group, GroupMemory& memory,

@@ -20,7 +20,8 @@ struct PolicySet {
   std::uint32_t container_limit = 0xffff'ffff;  // per agent
   std::uint32_t backfill_depth = kBackfillDepth;
   bool shortest_backfill = false;
-  std::string notice;  // for the log, once; usually empty
+  std::vector<std::string> topology;  // labels, smallest domains first
+  std::string notice;                 // for the log, once; usually empty
 };
 
 // Members of ResourceGroup::policy_options:
@@ -29,6 +30,7 @@ struct PolicySet {
 //   default_runtime_s       how long a session runs that declares nothing; absent: nobody knows
 //   backfill_depth          conservative: sessions that are promised a start; those behind wait
 //   backfill_order          easy: "queue" (default) or "shortest" first among those behind the head
+//   topology                names of labels, smallest domains first: where gangs stay together
 //   scheduler_fallback      the sequencer for a row from elsewhere whose own is not known here
 //   sequencer, selector     objects: options of the policy
 //   validators              names; absent: all that are registered

@@ -32,11 +32,10 @@ std::size_t Profile::split(std::int64_t at) {
   const std::size_t step = step_at(at);
   if (at_[step] >= at) return step;
   at_.insert(at_.begin() + static_cast<std::ptrdiff_t>(step) + 1, at);
-  const auto first = static_cast<std::ptrdiff_t>(step * width_);
-  const std::vector<std::int64_t> same(free_.begin() + first,
-                                       free_.begin() + first + static_cast<std::ptrdiff_t>(width_));
-  free_.insert(free_.begin() + first + static_cast<std::ptrdiff_t>(width_), same.begin(),
-               same.end());
+  const auto next = static_cast<std::ptrdiff_t>((step + 1) * width_);
+  free_.insert(free_.begin() + next, width_, 0);
+  std::copy_n(free_.begin() + next - static_cast<std::ptrdiff_t>(width_), width_,
+              free_.begin() + next);
   return step + 1;
 }
 

@@ -12,6 +12,7 @@ namespace {
 constexpr std::int64_t kContainerCountMax = 1'000'000;
 constexpr std::int64_t kRuntimeMax_s = 10LL * 365 * 24 * 3600;
 constexpr std::int64_t kBackfillDepthMax = 10'000;
+constexpr std::size_t kTopologyLevelsMax = 8;
 
 template <class Table>
 Status add_to(Table& table, std::string_view what, std::string name, auto factory) {
@@ -209,11 +210,26 @@ struct GroupOptions {
   std::string designation;
   std::int64_t container_count = 0;
   std::int64_t default_runtime_s = 0, backfill_depth = 0;
+  std::vector<std::string> topology;
   bool shortest_backfill = false;
   std::string scheduler_fallback;
   bool lists_validators = false;
   std::vector<std::string> validators;
 };
+
+// What is wrong with option "topology", or empty.
+std::string wrong_levels(const std::vector<std::string>& levels) {
+  if (levels.size() > kTopologyLevelsMax) {
+    return fmt::format("option \"topology\" can have {} levels at most", kTopologyLevelsMax);
+  }
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    if (levels[i].empty()) return "option \"topology\" names a label that is empty";
+    if (std::ranges::count(levels, levels[i]) > 1) {
+      return fmt::format("option \"topology\" names {} twice", base::quoted(levels[i]));
+    }
+  }
+  return {};
+}
 
 Result<GroupOptions> read_group_options(const Json& object) {
   Json own = object;
@@ -227,6 +243,10 @@ Result<GroupOptions> read_group_options(const Json& object) {
   options.backfill_depth = reader.integer("backfill_depth", kBackfillDepth, 1, kBackfillDepthMax);
   options.shortest_backfill =
       reader.choice("backfill_order", {"queue", "shortest"}, "queue") == "shortest";
+  options.topology = reader.texts("topology");
+  if (const std::string wrong = wrong_levels(options.topology); !wrong.empty()) {
+    reader.refuse(wrong);
+  }
   options.scheduler_fallback = reader.text("scheduler_fallback", "");
   options.lists_validators = own.find("validators") != nullptr;
   options.validators = reader.texts("validators");
@@ -265,6 +285,7 @@ Result<PolicySet> make_set(const PolicyRegistry& registry, const ResourceGroup& 
   }
   set.backfill_depth = static_cast<std::uint32_t>(options->backfill_depth);
   set.shortest_backfill = options->shortest_backfill;
+  set.topology = options->topology;
   auto sequencer = registry.make_sequencer(group.scheduler, group.policy_options["sequencer"]);
   if (!sequencer && sequencer.error().code == ErrorCode::NotFound &&
       !options->scheduler_fallback.empty()) {

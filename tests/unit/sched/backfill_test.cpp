@@ -1,7 +1,5 @@
 // Queue disciplines that look ahead.
-#include <random>
-
-#include "world.hpp"
+#include "timeline.hpp"
 
 using namespace bai;
 using namespace bai::test;
@@ -112,14 +110,6 @@ TEST_CASE("a gang is promised the first time at which all of it has room") {
 
 namespace {
 
-struct Draw {
-  explicit Draw(std::uint64_t seed) : random(seed) {}
-  std::int64_t operator()(std::int64_t low, std::int64_t high) {
-    return low + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(high - low + 1));
-  }
-  std::mt19937_64 random;
-};
-
 void fill(World& world, Draw& draw, std::int64_t agents_max = 4) {
   const auto agents = draw(1, agents_max);
   for (std::int64_t a = 0; a < agents; ++a) {
@@ -150,8 +140,7 @@ TEST_CASE("what is promised is kept when the plan becomes real") {
       Draw draw(seed);
       World world;
       world.group().queue_discipline = discipline;
-      // Promises are made anew in every pass: on several agents all but the first may move.
-      fill(world, draw, discipline == QueueDiscipline::Easy ? 4 : 1);
+      fill(world, draw);
       world.apply(world.plan());
       const auto promised = world.reasons;
       const Plan again = world.plan();
@@ -184,5 +173,152 @@ TEST_CASE("leaving out sessions that cannot start changes no plan") {
       return placed(world.plan());
     };
     CHECK(plan(true) == plan(false));
+  }
+}
+
+namespace {
+
+// Some end earlier than they said: that may move promises forward, never back.
+struct RandomLoad {
+  RandomLoad(std::uint64_t seed, bool explain) : draw(seed), line(limits(explain)) {
+    World& world = line.world;
+    world.group().queue_discipline = QueueDiscipline::Conservative;
+    world.group().scheduler = std::vector{"fifo", "lifo", "sjf"}[draw.random() % 3];
+    world.group().policy_options.set("backfill_depth", draw(1, 12));
+    agents = draw(1, 6);
+    for (std::int64_t a = 0; a < agents; ++a) world.agent("a" + std::to_string(a), cpu("8"));
+  }
+  static PlanLimits limits(bool explain) {
+    PlanLimits limits;
+    limits.explain = explain;
+    return limits;
+  }
+
+  static constexpr int kSteps = 120, kArrivals = 80;
+
+  Plan step(int number) {
+    World& world = line.world;
+    for (std::int64_t i = number < kArrivals ? draw(0, 2) : 0; i > 0; --i) {
+      std::vector<KernelSpec> kernels(
+          static_cast<std::size_t>(draw(0, 5) == 0 ? draw(2, agents + 1) : 1),
+          KernelSpec{cpu(std::to_string(draw(1, 8)))});
+      const auto id = world.batch(kernels, draw(1, 60));
+      if (draw(0, 3) == 0) line.runtime[id] = 1;
+      if (draw(0, 9) == 0) {
+        const auto priority = draw(1, 20);
+        world.changes.update<Session>(id, [&](Session& s) { s.priority = priority; });
+      }
+    }
+    return line.pass();
+  }
+  void go_on(int number) {
+    const std::int64_t next = line.next_end();
+    const bool jump = number >= kArrivals || draw(0, 1) == 0;
+    line.move_to(next >= 0 && jump ? next : line.now + 1);
+  }
+
+  Draw draw;
+  Timeline line;
+  std::int64_t agents = 0;
+};
+
+}  // namespace
+
+TEST_CASE("conservative never delays any") {
+  std::size_t kept = 0;
+  for (std::uint64_t seed = 1; seed <= 80; ++seed) {
+    CAPTURE(seed);
+    RandomLoad load(seed, true);
+    std::map<SessionId, Timestamp> promised;
+    for (int step = 0; step < RandomLoad::kSteps; ++step) {
+      CAPTURE(step);
+      load.step(step);
+      World& world = load.line.world;
+      for (const auto& [id, reason] : world.reasons) {
+        if (!load.line.is_pending(id) || reason->expected_start == Timestamp{}) continue;
+        const auto [known, is_new] = promised.try_emplace(id, reason->expected_start);
+        CHECK(reason->expected_start <= known->second);
+        known->second = reason->expected_start;
+        kept += is_new ? 0 : 1;
+      }
+      for (const auto& [id, at] : promised) {
+        if (load.line.is_pending(id)) {
+          CHECK(at > at_second(load.line.now));  // otherwise it would run
+        } else {
+          CHECK(world.state.find<Session>(id)->starts_at <= at);
+        }
+      }
+      load.go_on(step);
+    }
+  }
+  CHECK(kept > 1000);
+}
+
+TEST_CASE("conservative: what is not looked at again because nothing changed starts all the same") {
+  for (std::uint64_t seed = 1; seed <= 80; ++seed) {
+    CAPTURE(seed);
+    RandomLoad told(seed, true), untold(seed, false);
+    for (int step = 0; step < RandomLoad::kSteps; ++step) {
+      CAPTURE(step);
+      const auto as_told = placed(told.step(step)), as_untold = placed(untold.step(step));
+      REQUIRE(as_told == as_untold);
+      told.go_on(step);
+      untold.go_on(step);
+    }
+  }
+}
+
+TEST_CASE("conservative: who comes later with a higher priority waits behind what is promised") {
+  Blocked blocked(QueueDiscipline::Conservative);
+  World& world = blocked.world;
+  world.plan();
+  REQUIRE(world.reason(blocked.head).expected_start == at_second(kNow + 100));
+  Session row = world.draft();
+  row.type = SessionType::Batch;
+  row.priority = 90;
+  row.batch_timeout = seconds(50);
+  const auto urgent = world.add(std::move(row), {{cpu("8")}});
+  world.plan(kNow + 1);
+  CHECK(world.reason(blocked.head).expected_start == at_second(kNow + 100));
+  CHECK(world.reason(urgent).expected_start == at_second(kNow + 1'100));
+}
+
+TEST_CASE("conservative: a promise moves back only with what it rests on") {
+  Timeline line;
+  World& world = line.world;
+  world.group().queue_discipline = QueueDiscipline::Conservative;
+  world.agent("a", cpu("10"));
+  const auto first = world.batch({{cpu("10")}}, 100);
+  const auto second = world.batch({{cpu("10")}}, 100);
+  const auto third = world.batch({{cpu("10")}}, 100);
+  line.runtime[first] = 130;  // it said 100
+  line.pass();
+  CHECK(world.reason(third).expected_start == at_second(kNow + 200));
+  SUBCASE("what runs longer than it said moves all behind it, in order") {
+    line.move_to(kNow + 110);
+    line.pass();
+    CHECK(world.reason(second).expected_start == at_second(kNow + 110) + nanoseconds(1));
+    CHECK(world.reason(third).expected_start == at_second(kNow + 210) + nanoseconds(1));
+    line.move_to(kNow + 130);
+    CHECK(placed(line.pass()) == std::vector{second});
+    CHECK(world.reason(third).expected_start == at_second(kNow + 230));
+  }
+  SUBCASE("a session that is withdrawn makes room") {
+    world.changes.update<Session>(second, [](Session& s) { s.status = SessionStatus::Cancelled; });
+    for (const auto& kernel : world.state.kernels_of(second)) {
+      world.changes.update<Kernel>(kernel->id,
+                                   [](Kernel& k) { k.status = KernelStatus::Cancelled; });
+    }
+    line.pass();
+    CHECK(world.reason(third).expected_start == at_second(kNow + 100));
+  }
+  SUBCASE("an agent that joins makes room, and one that is lost takes its promises with it") {
+    world.agent("b", cpu("10"));
+    CHECK(placed(line.pass()) == std::vector{second});
+    CHECK(world.reason(third).expected_start == at_second(kNow + 100));
+    world.changes.update<Agent>(AgentId("a"), [](Agent& a) { a.status = AgentStatus::Lost; });
+    line.move_to(kNow + 10);
+    line.pass();
+    CHECK(world.reason(third).expected_start == at_second(kNow + 100));  // of b
   }
 }

@@ -19,6 +19,8 @@ struct Draw {
 
 // Sessions run exactly as long as they said, unless a test says otherwise.
 struct Timeline {
+  explicit Timeline(PlanLimits limits = {}) : world(builtin_policies(), limits) {}
+
   World world;
   std::int64_t now = kNow;
   std::map<SessionId, std::int64_t> runtime;          // seconds; absent: as declared

@@ -1,0 +1,165 @@
+// Sessions that wait for room: what they are promised, and what that means for those behind them.
+#include <algorithm>
+
+#include "sched/pass.hpp"
+
+namespace bai::sched {
+
+// What was promised in earlier passes comes first. Where the agents have no room for it any more
+// the session is promised the next time at which they have, before those after it.
+void GroupPass::lay_promises() {
+  if (group_.row->queue_discipline != QueueDiscipline::Conservative) {
+    memory_.promises = {};
+    return;
+  }
+  promised_.emplace(source_.mirror, group_, memory_.promises, future_, reserved_.any());
+  for (KeptPromise& promise : promised_->take_old()) {
+    if (!promised_->is_valid(promise)) continue;
+    const Waiting& waiting = source_.mirror.waiting(promise.session);
+    const Request& request = view_.request(waiting.session);
+    const AgentFilter filter = filter_of(waiting);
+    for (const Requirement& requirement : request.requirements) prepare(requirement);
+    promise.start.at = std::max(promise.start.at, source_.now.ns);
+    steps_ += promise.start.agents.size();
+    if (!future_.holds(promise.start, request, promise.estimate, filter)) {
+      promised_->free(promise);
+      const auto start = expect(waiting, filter, kNeverEnds);
+      if (!start) continue;
+      promise = promised_->make(promise.session, waiting, *start);
+    }
+    promised_->lay(std::move(promise));
+  }
+  promises_ = static_cast<std::uint32_t>(promised_->size());
+}
+
+void GroupPass::drop_promise(PendingIndex at) {
+  if (!promised_) return;
+  if (const auto lifted = promised_->lift(at)) promised_->free(*lifted);
+}
+
+void GroupPass::prepare(const Requirement& requirement) {
+  group_.agents.prepare_rule(requirement.labels, source_.mirror.label_rule(requirement.labels));
+}
+
+bool GroupPass::place_or_promise(PendingIndex at, const Waiting& waiting) {
+  if (!promised_) return place(at, waiting);
+  lifted_ = promised_->lift(at);
+  if (lifted_ && stays(at, waiting)) return false;
+  const bool placed = place(at, waiting);
+  if (lifted_ && placed) promised_->started(std::move(*lifted_));
+  if (lifted_ && !placed) promised_->free(*lifted_);
+  lifted_.reset();
+  return placed;
+}
+
+// Whether no agent has changed so that the session could start now; then it keeps its promise, or
+// gets an earlier one. Only where nobody asks why.
+bool GroupPass::stays(PendingIndex at, const Waiting& waiting) {
+  if (limits_.explain || promised_->improves_all() || lifted_->start.at <= source_.now.ns ||
+      waiting.session.details != nullptr) {
+    return false;
+  }
+  const Request& request = view_.request(waiting.session);
+  const AgentFilter filter = filter_of(waiting);
+  std::int64_t first = lifted_->start.at;
+  std::optional<Future::Start> start;
+  for (const Requirement& requirement : request.requirements) {
+    prepare(requirement);
+    const auto better =
+        future_.earliest_among(promised_->improved(), requirement, waiting.session.estimate, filter,
+                               {.limit = first}, steps_);
+    if (!better) continue;
+    start = better;
+    first = better->at;
+    if (first == source_.now.ns) return false;
+  }
+  if (start && request.requirements.size() > 1) {
+    start = future_.earliest(request, waiting.session.estimate, filter,
+                             {.from = first, .limit = lifted_->start.at}, steps_);
+  }
+  if (start) {
+    promised_->free(*lifted_);
+    lifted_ = promised_->make(at, waiting, std::move(*start));
+  }
+  promised_->lay(std::move(*lifted_));
+  lifted_.reset();
+  return true;
+}
+
+// What the session's failure means for those behind it: room that is kept, or sessions that need
+// not be looked at.
+void GroupPass::after_failure(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
+                              Miss miss) {
+  auto failure = std::move(miss.failure);
+  if ((failure->blocks || miss.barred) && (looks_ahead_ || tells_start(*failure))) {
+    if (const auto start =
+            looks_ahead_ ? promise(at, waiting, filter) : expect(waiting, filter, kNeverEnds)) {
+      auto own = std::make_shared<Failure>(*failure);
+      own->expected_start = Timestamp{start->at};
+      failure = std::move(own);
+    }
+  }
+  if (!limits_.explain && miss.candidates == 0 && !filter.may_exclude() && waiting.topology == 0 &&
+      !promised_) {
+    if (miss.barred) {
+      // Who runs longer breaks the same promises.
+      const Duration longest = promises_ == 1 && !reserved_.any()
+                                   ? future_.before_first_promise()
+                                   : Duration{waiting.session.estimate.ns - 1};
+      ordering_->narrow(waiting.session.request, longest);
+    } else {
+      ordering_->narrow(waiting.session.request, Duration{-1});
+    }
+  }
+  give_up(at, std::move(failure));
+}
+
+// Where the queue discipline promises nothing only those who wait for a reservation's end are told.
+bool GroupPass::tells_start(const Failure& failure) const {
+  return limits_.explain && position_ <= limits_.positions_max && failure.code == "reserved";
+}
+
+std::optional<Future::Start> GroupPass::expect(const Waiting& waiting, const AgentFilter& filter,
+                                               std::int64_t before) {
+  const Request& request = view_.request(waiting.session);
+  if (const auto level = demanded_level(waiting)) {
+    return expect_within(*level, waiting, filter, before);
+  }
+  return future_.earliest(request, waiting.session.estimate, filter, before, steps_);
+}
+
+std::optional<Future::Start> GroupPass::promise(PendingIndex at, const Waiting& waiting,
+                                                const AgentFilter& filter) {
+  if (promised_) return promise_for_good(at, waiting, filter);
+  if (promises_ > 0) return std::nullopt;
+  auto start = expect(waiting, filter, kNeverEnds);
+  if (!start) return std::nullopt;
+  const Request& request = view_.request(waiting.session);
+  if (reserved_.any()) {
+    future_.promise(*start, request, waiting.session.estimate);
+  } else {
+    future_.promise_once(*start, request);
+  }
+  ++promises_;
+  return start;
+}
+
+std::optional<Future::Start> GroupPass::promise_for_good(PendingIndex at, const Waiting& waiting,
+                                                         const AgentFilter& filter) {
+  if (!lifted_ && promised_->size() >= policies_.backfill_depth) {
+    // Whoever is not promised a start waits behind all who are.
+    end_ = End::Blocked;
+    return std::nullopt;
+  }
+  auto start = expect(waiting, filter, lifted_ ? lifted_->start.at : kNeverEnds);
+  if (!start && !lifted_) return std::nullopt;
+  if (start && lifted_) promised_->free(*lifted_);
+  KeptPromise kept = start ? promised_->make(at, waiting, std::move(*start)) : std::move(*lifted_);
+  lifted_.reset();
+  const Future::Start at_last = kept.start;
+  promised_->lay(std::move(kept));
+  promises_ = static_cast<std::uint32_t>(promised_->size());
+  return at_last;
+}
+
+}  // namespace bai::sched
