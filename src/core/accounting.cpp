@@ -19,6 +19,7 @@ struct SessionShare {
 struct KernelShare {
   AgentId agent;  // empty: holds nothing
   SlotMap slots;
+  bool is_reserved = false;  // waits for others to leave
   friend bool operator==(const KernelShare&, const KernelShare&) = default;
 };
 
@@ -35,7 +36,7 @@ SessionShare share_of(const Session& session) {
 
 KernelShare share_of(const Kernel& kernel) {
   if (!holds_resources(kernel.status) || kernel.agent.empty()) return {};
-  return {kernel.agent, kernel.occupied_slots};
+  return {kernel.agent, kernel.occupied_slots, kernel.status == KernelStatus::Reserved};
 }
 
 void adjust_usage(Changeset& changes, ScopeKind kind, std::string_view scope,
@@ -77,20 +78,21 @@ void move_share(Changeset& changes, const Session& session, const SessionShare& 
   });
 }
 
-void adjust_agent(Changeset& changes, const AgentId& id, const SlotMap& slots, int sign) {
-  if (id.empty() || changes.state().find<Agent>(id) == nullptr) return;
-  changes.update_volatile<Agent>(id, [&](Agent& agent) {
-    sign > 0 ? agent.occupied_slots += slots : agent.occupied_slots -= slots;
-    agent.occupied_slots.prune_zeros();
-    agent.kernel_count += sign;
+void adjust_agent(Changeset& changes, const KernelShare& share, int sign) {
+  if (share.agent.empty() || changes.state().find<Agent>(share.agent) == nullptr) return;
+  changes.update_volatile<Agent>(share.agent, [&](Agent& agent) {
+    SlotMap& slots = share.is_reserved ? agent.prereserved_slots : agent.occupied_slots;
+    sign > 0 ? slots += share.slots : slots -= share.slots;
+    slots.prune_zeros();
+    if (!share.is_reserved) agent.kernel_count += sign;
   });
 }
 
 void move_share(Changeset& changes, const SessionId& session_id, const KernelShare& from,
                 const KernelShare& to) {
   if (from == to) return;
-  if (!from.agent.empty()) adjust_agent(changes, from.agent, from.slots, -1);
-  if (!to.agent.empty()) adjust_agent(changes, to.agent, to.slots, +1);
+  adjust_agent(changes, from, -1);
+  adjust_agent(changes, to, +1);
   const Session* session = changes.state().find<Session>(session_id);
   BAI_ASSERT(session != nullptr, "a kernel has a session");
   if (session->type == SessionType::System || from.slots == to.slots) return;
@@ -218,7 +220,11 @@ std::string broken_limit(const State& state, const Session& session,
 namespace {
 
 std::string check_agents(const State& state) {
-  std::map<AgentId, std::pair<SlotMap, std::int64_t>> held;
+  struct Sums {
+    SlotMap held, reserved;
+    std::int64_t kernels = 0;
+  };
+  std::map<AgentId, Sums> sums;
   std::string wrong;
   state.table<Kernel>().for_each([&](const Kernel& kernel) {
     const Session* session = state.find<Session>(kernel.session);
@@ -241,18 +247,22 @@ std::string check_agents(const State& state) {
     }
     const KernelShare share = share_of(kernel);
     if (!share.agent.empty()) {
-      auto& [slots, count] = held[share.agent];
-      slots += share.slots;
-      ++count;
+      Sums& agent = sums[share.agent];
+      (share.is_reserved ? agent.reserved : agent.held) += share.slots;
+      if (!share.is_reserved) ++agent.kernels;
     }
     return wrong.empty();
   });
   if (!wrong.empty()) return wrong;
   state.table<Agent>().for_each([&](const Agent& agent) {
-    const auto& [slots, count] = held[agent.id];
-    if (!slots.equivalent(agent.occupied_slots) || count != agent.kernel_count) {
+    const Sums& real = sums[agent.id];
+    if (!real.held.equivalent(agent.occupied_slots) || real.kernels != agent.kernel_count) {
       wrong = fmt::format("agent {} is said to hold {} kernels, but holds {}, or other amounts",
-                          agent.id.view(), agent.kernel_count, count);
+                          agent.id.view(), agent.kernel_count, real.kernels);
+    } else if (!real.reserved.equivalent(agent.prereserved_slots)) {
+      wrong =
+          fmt::format("agent {} is said to keep other amounts than its reserved kernels ask for",
+                      agent.id.view());
     }
     return wrong.empty();
   });

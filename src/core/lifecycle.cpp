@@ -7,6 +7,7 @@
 #include "core/accounting.hpp"
 #include "core/fair_share.hpp"
 #include "core/kernel_spec.hpp"
+#include "core/preemption.hpp"
 
 namespace bai::core {
 
@@ -34,6 +35,9 @@ Duration time_for(const Context& ctx, const Session& session) {
     case SessionStatus::Running:
       // The agent enforces a batch's time limit; here it is noticed when that report is lost.
       return session.batch_timeout ? *session.batch_timeout + options.command_timeout : Duration{};
+    case SessionStatus::Reserved:
+      return options.reserve_timeout;
+    case SessionStatus::Rescheduling:
     case SessionStatus::Terminating:
       return options.terminate_timeout;
     case SessionStatus::Terminated:
@@ -129,6 +133,7 @@ void become_running(Context& ctx, const SessionId& id) {
   const Session& session = update_session(ctx.changes, id, [&](Session& s) {
     s.attempts = 0;
     s.failed_agents.clear();
+    s.status_data.erase("preempted_by");
     if (s.type != SessionType::Batch) return;
     s.batch_triggered = true;
     s.retry_at = ctx.now + ctx.options.recheck_interval;
@@ -223,6 +228,10 @@ void advance(Context& ctx, const SessionId& id) {
     if (!all(kernels, [](KernelStatus s) { return is_terminal(s); })) return;
     const std::string info = session->status_info;
     set_session_status(ctx, id, SessionStatus::Terminated, info);
+    return;
+  }
+  if (session->status == SessionStatus::Rescheduling) {
+    if (all(kernels, [](KernelStatus s) { return is_terminal(s); })) requeue(ctx, id);
     return;
   }
   if (session->status == SessionStatus::Pending) return;
@@ -321,6 +330,7 @@ void drive(Context& ctx, const SessionId& id) {
         recheck();
       }
       break;
+    case SessionStatus::Rescheduling:
     case SessionStatus::Terminating:
       for (const auto& kernel : ctx.state().kernels_of(id)) {
         if (kernel->status == KernelStatus::Terminating)
@@ -334,25 +344,10 @@ void drive(Context& ctx, const SessionId& id) {
   advance(ctx, id);
 }
 
-void fail_attempt(Context& ctx, const SessionId& id, const AgentId& agent, std::string_view phase,
-                  std::string_view reason) {
-  const Session before = *ctx.state().find<Session>(id);
-  const bool counted = !agent.empty();
-  const std::int64_t attempts = before.attempts + (counted ? 1 : 0);
-  const bool given_up = attempts >= static_cast<std::int64_t>(ctx.options.attempts_max);
+void reset_kernels(Context& ctx, const SessionId& id) {
   for (const auto& kernel : ctx.state().kernels_of(id)) {
-    if (kernel->create_sent && !is_terminal(kernel->status)) {
-      owe_destroy(ctx, kernel->agent, kernel->id, id, "failed-to-start");
-    }
-    if (given_up) {
-      if (is_terminal(kernel->status)) continue;
-      const bool ran = !is_pre_running(kernel->status);  // before another one failed
-      set_kernel_status(ctx, kernel->id, ran ? KernelStatus::Terminated : KernelStatus::Cancelled,
-                        reason);
-      continue;
-    }
     // A kernel id that an agent may have seen is never used again: no answer or event about the
-    // failed attempt can be taken for one about the next.
+    // last attempt can be taken for one about the next.
     Kernel fresh = *kernel;
     record_usage(ctx.changes, *kernel, ctx.now);
     erase_kernel(ctx.changes, kernel->id);
@@ -373,6 +368,25 @@ void fail_attempt(Context& ctx, const SessionId& id, const AgentId& agent, std::
     stamp(fresh.status_times, to_string(KernelStatus::Pending), ctx.now);
     insert_kernel(ctx.changes, std::move(fresh));
   }
+}
+
+void fail_attempt(Context& ctx, const SessionId& id, const AgentId& agent, std::string_view phase,
+                  std::string_view reason) {
+  const Session before = *ctx.state().find<Session>(id);
+  const bool counted = !agent.empty();
+  const std::int64_t attempts = before.attempts + (counted ? 1 : 0);
+  const bool given_up = attempts >= static_cast<std::int64_t>(ctx.options.attempts_max);
+  for (const auto& kernel : ctx.state().kernels_of(id)) {
+    if (is_terminal(kernel->status)) continue;
+    if (kernel->create_sent) {
+      owe_destroy(ctx, kernel->agent, kernel->id, id, "failed-to-start");
+    }
+    if (!given_up) continue;
+    const bool ran = !is_pre_running(kernel->status);  // before another one failed
+    set_kernel_status(ctx, kernel->id, ran ? KernelStatus::Terminated : KernelStatus::Cancelled,
+                      reason);
+  }
+  if (!given_up) reset_kernels(ctx, id);
   const std::string info =
       given_up ? fmt::format("{} attempts failed: {}", attempts, reason) : std::string(reason);
   set_session_status(ctx, id, given_up ? SessionStatus::Cancelled : SessionStatus::Pending, info);

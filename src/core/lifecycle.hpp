@@ -35,6 +35,9 @@ void begin_prepare(Context& ctx, const SessionId& id);
 void fail_attempt(Context& ctx, const SessionId& id, const AgentId& agent, std::string_view phase,
                   std::string_view reason);
 
+// All its kernels wait to be placed, under new ids where an agent may have seen the old ones.
+void reset_kernels(Context& ctx, const SessionId& id);
+
 // PENDING: CANCELLED. Otherwise TERMINATING, or TERMINATED at once when `forced`. Answers
 // "cancelled", "terminated" or "" (under way, or nothing to do).
 std::string_view terminate(Context& ctx, const SessionId& id, std::string_view reason, bool forced);

@@ -3,54 +3,44 @@
 #include <algorithm>
 #include <map>
 #include <set>
-#include <tuple>
+#include <vector>
 
 #include "core/accounting.hpp"
 #include "core/handlers.hpp"
 #include "core/lifecycle.hpp"
+#include "core/preemption.hpp"
 #include "core/reservations.hpp"
-#include "model/devices.hpp"
+#include "core/room.hpp"
 
 namespace bai::core {
 
 namespace {
 
-// Whether the devices that a placement names are there and still have what it takes.
-bool devices_free(const State& state, const Placement& placement) {
-  if (placement.devices.empty()) return true;
-  using Device = std::tuple<AgentId, std::string, std::string>;
-  std::map<Device, std::int64_t> used;
-  std::set<AgentId> agents;
+DeviceUnits devices_on(const Placement& placement, const AgentId& agent) {
+  DeviceUnits devices;
   for (const auto& [kernel_id, agent_id] : placement.kernels) {
-    agents.insert(agent_id);
+    if (agent_id != agent) continue;
     for (const PlacedDevice& placed : placement.devices) {
-      if (placed.kernel != kernel_id) continue;
-      used[{agent_id, placed.slot, std::to_string(placed.device)}] += placed.amount.units;
+      if (placed.kernel == kernel_id) devices[{placed.slot, placed.device}] += placed.amount.units;
     }
   }
-  for (const AgentId& agent : agents) {
-    const auto count = [&](const Kernel& kernel) {
-      if (!holds_resources(kernel.status)) return true;
-      for (const auto& [slot, grants] : kernel.devices.members()) {
-        for (const auto& [device, amount] : grants.members()) {
-          const auto it = used.find(Device{agent, slot, device});
-          const auto units = parse_amount(SlotType::Count, amount.as_string("0"));
-          if (it != used.end() && units) it->second += units->units;
+  return devices;
+}
+
+// What is granted on the agent, or kept for sessions that wait for others to leave; without those
+// who leave for this one.
+SlotMap taken_on(const State& state, const Agent& agent, const std::set<SessionId>& leaving) {
+  SlotMap taken = agent.occupied_slots;
+  taken += agent.prereserved_slots;
+  if (leaving.empty()) return taken;
+  state.table<Kernel>().for_each_in(
+      index::kKernelByAgent, IndexPrefix{}.add(agent.id.view()).str(), [&](const Kernel& kernel) {
+        if (leaving.contains(kernel.session) && holds_resources(kernel.status)) {
+          taken -= kernel.occupied_slots;
         }
-      }
-      return true;
-    };
-    state.table<Kernel>().for_each_in(index::kKernelByAgent, IndexPrefix{}.add(agent.view()).str(),
-                                      count);
-  }
-  return std::ranges::all_of(used, [&](const auto& one) {
-    const auto& [agent_id, slot, device] = one.first;
-    const Agent& agent = *state.find<Agent>(agent_id);
-    const auto devices =
-        devices_of(agent, slot, state.slot_types().type_of(slot), agent.available_slots.get(slot));
-    const std::size_t at = std::stoul(device);
-    return at < devices.size() && one.second <= devices[at];
-  });
+        return true;
+      });
+  return taken;
 }
 
 // What stands against a placement now, or empty. The plan was made from an older version.
@@ -71,17 +61,19 @@ std::string objection(const State& state, const Session& session, const Placemen
     }
     wanted[agent_id] += kernel->requested_slots;
   }
+  if (auto wrong = wrong_victims(state, placement); !wrong.empty()) return wrong;
+  const std::set<SessionId> leaving = leaving_for(state, placement);
   for (const auto& [agent_id, slots] : wanted) {
     const Agent& agent = *state.find<Agent>(agent_id);
-    for (const auto& [name, amount] : slots) {
-      if (amount.units > 0 &&
-          agent.occupied_slots.get(name) + amount > agent.available_slots.get(name)) {
-        return fmt::format("agent {} has no room any more", agent_id.view());
-      }
+    if (!has_room(agent, taken_on(state, agent, leaving), slots)) {
+      return fmt::format("agent {} has no room any more", agent_id.view());
+    }
+    const auto stays = [&](const Kernel& kernel) { return !leaving.contains(kernel.session); };
+    if (!has_devices(state, agent, devices_on(placement, agent_id), stays)) {
+      return fmt::format("devices of agent {} are not free any more", agent_id.view());
     }
   }
-  if (!devices_free(state, placement)) return "its devices are not free any more";
-  return broken_limit(state, session);
+  return broken_limit(state, session, std::vector(leaving.begin(), leaving.end()));
 }
 
 Json device_grants(const Placement& placement, const KernelId& kernel) {
@@ -106,6 +98,9 @@ void place(Context& ctx, const Placement& placement) {
       k.occupied_slots = k.requested_slots;
       k.devices = device_grants(placement, kernel_id);
     });
+  }
+  if (!placement.victims.empty()) return reserve(ctx, placement);
+  for (const auto& [kernel_id, agent_id] : placement.kernels) {
     set_kernel_status(ctx, kernel_id, KernelStatus::Scheduled, "");
   }
   set_session_status(ctx, placement.session, SessionStatus::Scheduled, "");

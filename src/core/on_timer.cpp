@@ -35,6 +35,11 @@ void on_deadline(Context& ctx, const Session& session) {
       break;
     }
     case SessionStatus::Reserved:
+      fail_attempt(ctx, session.id, {}, "release-reserved-sessions", phase_info);
+      break;
+    case SessionStatus::Rescheduling:
+      fail_attempt(ctx, session.id, {}, "reschedule-sessions", phase_info);
+      break;
     case SessionStatus::Scheduled:
     case SessionStatus::Preparing:
     case SessionStatus::Pulling:

@@ -1,6 +1,7 @@
 // The single writer: turns, group commit, publishing.
 #include <fmt/format.h>
 
+#include "core/preemption.hpp"
 #include "runtime/manager_impl.hpp"
 
 namespace bai {
@@ -103,7 +104,9 @@ void Manager::Impl::handle(Input input) {
   const auto changes = changes_.checkpoint();
   const auto outbox = growing_.outbox.mark();
   core::Context ctx{changes_, growing_.outbox, now(), env_.entropy, options_, last_created_};
-  if (!input.handle(ctx)) {
+  if (input.handle(ctx)) {
+    core::admit_reserved(ctx, changes);
+  } else {
     changes_.rollback(changes);
     growing_.outbox.rollback(outbox);
   }

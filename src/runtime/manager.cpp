@@ -134,6 +134,8 @@ void Manager::Impl::submit(Caller caller, const action::ActionInfo& info,
   if (refusal) return reply(std::unexpected(std::move(*refusal)));
   if (info.call != nullptr)
     return call_agent(std::move(caller), info, std::move(body), std::move(reply));
+  if (info.ask != nullptr)
+    return ask_planner(std::move(caller), info, std::move(body), std::move(reply));
 
   struct Pending {
     action::ErasedReply reply;
@@ -340,6 +342,7 @@ void Manager::Impl::answer_all() {
       waiter.reply(std::unexpected(closing));
     }
   }
+  for (auto& [number, reply] : std::exchange(questions_, {})) reply(std::unexpected(closing));
   const std::lock_guard lock(mutex_);
   became_idle_.notify_all();
 }

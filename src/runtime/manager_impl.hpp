@@ -101,6 +101,10 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   bool finish_waiter(const SessionId& id, std::uint64_t waiter, Result<SnapshotPtr> result);
   void call_agent(Caller caller, const action::ActionInfo& info, std::shared_ptr<void> body,
                   action::ErasedReply reply);
+  void ask_planner(Caller caller, const action::ActionInfo& info, std::shared_ptr<void> body,
+                   action::ErasedReply reply);
+  void put_question(const Caller& caller, const action::ActionInfo& info, const void* body,
+                    action::ErasedReply reply);
   action::ErasedReply measured(const action::ActionInfo& info, action::ErasedReply reply);
   void answer_all();
   void replan_later();
@@ -124,6 +128,8 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   std::uint32_t fruitless_passes_ = 0;  // in a row
   std::map<SessionId, std::vector<Waiter>> waiters_;
   std::uint64_t next_waiter_ = 1;
+  std::map<std::uint64_t, action::ErasedReply> questions_;  // that the planner is answering
+  std::uint64_t next_question_ = 1;
 
   // Planner thread only.
   std::unique_ptr<runtime::JobThreads> job_threads_;

@@ -49,6 +49,8 @@ void AgentTable::insert(AgentIndex at, const AgentId& id) {
     insert_at(column.observed, at, std::int64_t{0});
     insert_at(column.free, at, std::int64_t{0});
   }
+  rows_.insert(rows_.begin() + static_cast<std::ptrdiff_t>(at * row_width_), row_width_,
+               kAbsentFree);
 }
 
 void AgentTable::clear(AgentIndex at) {
@@ -108,10 +110,13 @@ void AgentTable::erase(AgentIndex at) {
     erase_at(column.observed, at);
     erase_at(column.free, at);
   }
+  const auto row = rows_.begin() + static_cast<std::ptrdiff_t>(at * row_width_);
+  rows_.erase(row, row + static_cast<std::ptrdiff_t>(row_width_));
 }
 
 SlotColumn& AgentTable::writable_column(SlotIndex slot) {
   if (slot >= columns_.size()) columns_.resize(slot + 1);
+  if (columns_.size() > row_width_) widen_rows();
   SlotColumn& column = columns_[slot];
   if (column.capacity.empty()) {
     column.capacity.assign(size(), kAbsentSlot);
@@ -119,6 +124,17 @@ SlotColumn& AgentTable::writable_column(SlotIndex slot) {
     column.free.assign(size(), 0);
   }
   return column;
+}
+
+void AgentTable::widen_rows() {
+  constexpr std::size_t kLine = 8;  // amounts
+  const std::size_t width = (columns_.size() + kLine - 1) / kLine * kLine;
+  decltype(rows_) rows(size() * width, kAbsentFree);
+  for (AgentIndex at = 0; at < size(); ++at) {
+    std::copy_n(free_row(at), row_width_, rows.begin() + static_cast<std::ptrdiff_t>(at * width));
+  }
+  rows_ = std::move(rows);
+  row_width_ = width;
 }
 
 bool AgentTable::same_capacity(AgentIndex at, const AgentFacts& facts) const noexcept {
@@ -152,11 +168,12 @@ void AgentTable::set(AgentIndex at, const AgentFacts& facts) {
     column.capacity[at] = kAbsentSlot;
     column.observed[at] = column.free[at] = 0;
   }
+  std::fill_n(writable_row(at), row_width_, kAbsentFree);
   for (const auto& [slot, amount] : facts.capacity) {
     SlotColumn& column = writable_column(slot);
     const std::int64_t granted = slot < facts.granted.size() ? facts.granted[slot] : 0;
     column.capacity[at] = amount;
-    column.observed[at] = column.free[at] = amount - granted;
+    column.observed[at] = column.free[at] = writable_row(at)[slot] = amount - granted;
     if (facts.takes_sessions) column.total += amount;
   }
 }
@@ -212,15 +229,19 @@ bool AgentTable::labels_match(AgentIndex at, std::uint32_t labels) const noexcep
 }
 
 bool AgentTable::fits(AgentIndex at, const Requirement& requirement) const noexcept {
-  return std::all_of(
-             requirement.slots.begin(), requirement.slots.end(),
-             [&](const SlotRequest& r) { return r.units == 0 || r.units <= free(at, r.slot); }) &&
+  const std::int64_t* row = free_row(at);
+  return std::all_of(requirement.slots.begin(), requirement.slots.end(),
+                     [&](const SlotRequest& r) {
+                       return r.units == 0 || (r.slot < row_width_ && r.units <= row[r.slot]);
+                     }) &&
          devices_fit(at, requirement);
 }
 
 void AgentTable::take(AgentIndex at, const Requirement& requirement, int sign) noexcept {
+  std::int64_t* row = writable_row(at);
   for (const SlotRequest& r : requirement.slots) {
-    if (r.units != 0) columns_[r.slot].free[at] -= sign * r.units;
+    // The column is only written: nobody waits for it.
+    if (r.units != 0) columns_[r.slot].free[at] = row[r.slot] -= sign * r.units;
   }
   if (sign > 0) {
     containers_[at] += requirement.containers;

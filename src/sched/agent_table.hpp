@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <span>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "bai_manager/policy.hpp"
+#include "base/large_pages.hpp"
 
 namespace bai::sched {
 
@@ -20,6 +22,7 @@ namespace bai::sched {
 __extension__ using Int128 = __int128;
 
 inline constexpr std::int64_t kAbsentSlot = -1;  // as a capacity
+inline constexpr std::int64_t kAbsentFree = std::numeric_limits<std::int64_t>::min();
 
 struct SlotColumn {                    // all empty when no agent of the group ever had the slot
   std::vector<std::int64_t> capacity;  // or kAbsentSlot
@@ -97,6 +100,11 @@ class AgentTable {
     const SlotColumn* c = column(slot);
     return c != nullptr ? c->observed[at] : 0;
   }
+  // What SlotColumn::free says, by slot, side by side for who looks at one agent; kAbsentFree where
+  // it lacks the slot. Has at least column_count() entries.
+  const std::int64_t* free_row(AgentIndex at) const noexcept {
+    return rows_.data() + std::size_t{at} * row_width_;
+  }
   std::size_t column_count() const noexcept { return columns_.size(); }
 
   // Null when the slot is not made of devices on this agent.
@@ -139,6 +147,10 @@ class AgentTable {
 
  private:
   SlotColumn& writable_column(SlotIndex slot);
+  std::int64_t* writable_row(AgentIndex at) noexcept {
+    return rows_.data() + std::size_t{at} * row_width_;
+  }
+  void widen_rows();
   void clear(AgentIndex at);
   bool same_capacity(AgentIndex at, const AgentFacts& facts) const noexcept;
   void set_devices(AgentIndex at, const AgentFacts& facts);
@@ -155,7 +167,9 @@ class AgentTable {
   std::vector<std::uint32_t> architectures_, containers_, fractions_;
   std::vector<std::uint8_t> takes_;
   std::vector<Labels> labels_;
-  std::vector<SlotColumn> columns_;              // by slot
+  std::vector<SlotColumn> columns_;  // by slot
+  std::vector<std::int64_t, base::LargePages<std::int64_t>> rows_;
+  std::size_t row_width_ = 0;                    // whole cache lines
   std::vector<std::vector<DeviceSet>> devices_;  // by slot, then by agent
   std::vector<Rule> rules_;                      // by number of the rule
   std::vector<AgentIndex> changed_;

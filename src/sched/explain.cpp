@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 
 namespace bai::sched {
@@ -46,7 +47,13 @@ class Surveyor {
     // Totals compare counted slots and bytes by their written numbers, as the reference does.
     for (const SlotRequest& r : requirement_.slots) {
       const SlotType type = mirror_.slot_types().type_of(mirror_.slots()[r.slot]);
-      weights_.push_back(type == SlotType::Size ? 1000 : 1);
+      const std::size_t at = static_cast<std::size_t>(&r - requirement_.slots.data());
+      const SlotColumn* column = agents_.column(r.slot);
+      if (r.units == 0) continue;
+      wanted_.push_back({column != nullptr ? column->free.data() : nullptr,
+                         column != nullptr ? column->capacity.data() : nullptr, r.units,
+                         type == SlotType::Size ? 1000 : 1,
+                         std::uint64_t{1} << std::min(at, kMaskBits - 1)});
     }
   }
 
@@ -54,10 +61,20 @@ class Surveyor {
     for (AgentIndex a = 0; a < agents_.size(); ++a) {
       if (agents_.takes_sessions(a)) look_at(a);
     }
+    for (std::size_t lacking = 0; lacking < shortages_.size(); ++lacking) {
+      if (shortages_[lacking] == 0) continue;
+      survey_.tallies[{Rejection::Shortage, lacking}] = shortages_[lacking];
+    }
     return std::move(survey_);
   }
 
  private:
+  struct Wanted {
+    const std::int64_t *free, *capacity;  // columns; null: no agent has the slot
+    std::int64_t units, weight;
+    std::uint64_t bit;
+  };
+
   void look_at(AgentIndex a) {
     ++survey_.agents;
     if (agents_.architecture(a) != requirement_.architecture) {
@@ -84,15 +101,12 @@ class Surveyor {
     Int128 total = 0;
     std::uint64_t lacking = 0;
     bool large_enough = requirement_.containers <= filter_.container_limit;
-    for (std::size_t i = 0; i < requirement_.slots.size(); ++i) {
-      const SlotRequest& r = requirement_.slots[i];
-      if (r.units == 0) continue;
-      const SlotColumn* column = agents_.column(r.slot);
-      large_enough = large_enough && column != nullptr && column->capacity[a] >= r.units;
-      const std::int64_t free = std::max<std::int64_t>(0, agents_.free(a, r.slot));
-      if (free >= r.units) continue;
-      total += Int128{r.units - free} * weights_[i];
-      lacking |= std::uint64_t{1} << std::min(i, kMaskBits - 1);
+    for (const Wanted& w : wanted_) {
+      large_enough = large_enough && w.capacity != nullptr && w.capacity[a] >= w.units;
+      const std::int64_t free = w.free == nullptr ? 0 : std::max<std::int64_t>(0, w.free[a]);
+      if (free >= w.units) continue;
+      total += Int128{w.units - free} * w.weight;
+      lacking |= w.bit;
     }
     survey_.large_enough = survey_.large_enough || large_enough;
     const std::uint64_t containers = std::uint64_t{agents_.containers(a)} + requirement_.containers;
@@ -103,6 +117,8 @@ class Surveyor {
     if (lacking == 0) {
       const bool is_kept = std::ranges::binary_search(filter_.barred, a);
       ++survey_.tallies[{is_kept ? Rejection::Reserved : Rejection::Devices, 0}];
+    } else if (lacking < shortages_.size()) {
+      ++shortages_[lacking];
     } else {
       ++survey_.tallies[{Rejection::Shortage, lacking}];
     }
@@ -124,8 +140,9 @@ class Surveyor {
   const AgentTable& agents_;
   const Requirement& requirement_;
   const AgentFilter& filter_;
-  std::vector<std::int64_t> weights_;
+  std::vector<Wanted> wanted_;
   Survey survey_;
+  std::array<std::size_t, 64> shortages_{};  // by what is lacking: the usual classes
 };
 
 std::string shortage_class(const Mirror& mirror, const Requirement& requirement,
@@ -263,6 +280,20 @@ std::string slots_text(const Mirror& mirror, std::span<const SlotRequest> amount
   return words.empty() ? "nothing" : join_words(words);
 }
 
+namespace {
+
+const char* lack_text(bool large_enough) {
+  return large_enough ? "has room" : "is large enough, even when empty";
+}
+
+std::string coarse_text(const ViewSource& source, const Requirement& requirement,
+                        bool large_enough) {
+  return fmt::format("No agent of resource group {} {} for {}.", source.group.name.str(),
+                     lack_text(large_enough), slots_text(source.mirror, requirement.slots));
+}
+
+}  // namespace
+
 Failure explain_failure(const ViewSource& source, const Request& request, std::size_t which,
                         const AgentFilter& filter) {
   const Requirement& requirement = request.requirements[which];
@@ -294,7 +325,7 @@ Failure explain_failure(const ViewSource& source, const Request& request, std::s
       request.requirements.size() == 1
           ? std::string()
           : fmt::format(" for kernel {} of {}", which + 1, request.requirements.size());
-  const char* lack = survey.large_enough ? "has room" : "is large enough, even when empty";
+  const char* lack = lack_text(survey.large_enough);
   const auto missing = missing_on(source.group.agents, *survey.closest, requirement);
   for (const SlotRequest& r : missing) {
     failure.missing.set(source.mirror.slots()[r.slot], Amount{r.units});
@@ -302,8 +333,80 @@ Failure explain_failure(const ViewSource& source, const Request& request, std::s
   failure.rejected = rejected_of(survey);
   failure.detailed = fmt::format("No agent of resource group {} {}{}: the closest, {} ({}).", group,
                                  lack, what, closest_text(source, survey, missing), tally);
-  failure.coarse = fmt::format("No agent of resource group {} {} for {}.", group, lack,
-                               slots_text(source.mirror, requirement.slots));
+  failure.coarse = coarse_text(source, requirement, survey.large_enough);
+  return failure;
+}
+
+namespace {
+
+const CoarseMemo::Compatible& compatible_with(const AgentTable& agents,
+                                              const Requirement& requirement, CoarseMemo& memo) {
+  const auto [it, is_new] =
+      memo.compatible.try_emplace({requirement.architecture, requirement.labels});
+  CoarseMemo::Compatible& counts = it->second;
+  if (!is_new) return counts;
+  for (AgentIndex a = 0; a < agents.size(); ++a) {
+    if (!agents.takes_sessions(a)) continue;
+    ++counts.agents;
+    if (agents.architecture(a) != requirement.architecture) {
+      ++counts.other_architecture;
+    } else if (!agents.labels_match(a, requirement.labels)) {
+      ++counts.other_labels;
+    }
+  }
+  return counts;
+}
+
+// Whether some agent that may run it has the capacity.
+bool is_large_enough(const AgentTable& agents, const Requirement& requirement, CoarseMemo& memo) {
+  if (memo.largest.size() < agents.column_count()) {
+    memo.largest.assign(agents.column_count(), kAbsentSlot);
+    for (SlotIndex slot = 0; slot < agents.column_count(); ++slot) {
+      const SlotColumn* column = agents.column(slot);
+      if (column != nullptr) memo.largest[slot] = std::ranges::max(column->capacity);
+    }
+  }
+  const auto wanted = [](const SlotRequest& r) { return r.units != 0; };
+  if (std::ranges::any_of(requirement.slots, [&](const SlotRequest& r) {
+        return wanted(r) && (agents.column(r.slot) == nullptr || memo.largest[r.slot] < r.units);
+      })) {
+    return false;
+  }
+  for (AgentIndex a = 0; a < agents.size(); ++a) {
+    if (agents.takes_sessions(a) && agents.architecture(a) == requirement.architecture &&
+        agents.labels_match(a, requirement.labels) &&
+        std::ranges::all_of(requirement.slots, [&](const SlotRequest& r) {
+          return !wanted(r) || agents.column(r.slot)->capacity[a] >= r.units;
+        })) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+Failure explain_coarsely(const ViewSource& source, const Request& request, std::size_t which,
+                         const AgentFilter& filter, CoarseMemo& memo) {
+  const AgentTable& agents = source.group.agents;
+  const Requirement& requirement = request.requirements[which];
+  const auto& counts = compatible_with(agents, requirement, memo);
+  const std::size_t compatible = counts.agents - counts.other_architecture - counts.other_labels;
+  // Without limits of containers and without devices only amounts can be short.
+  if (filter.may_exclude() || !filter.barred.empty() || agents.has_devices() || compatible == 0 ||
+      filter.container_limit != AgentFilter{}.container_limit) {
+    return explain_failure(source, request, which, filter);
+  }
+  Failure failure;
+  failure.code = "capacity";
+  failure.blocks = true;
+  const auto add = [&](const char* name, std::size_t count) {
+    if (count > 0) failure.rejected.emplace_back(name, static_cast<std::int64_t>(count));
+  };
+  add("architecture", counts.other_architecture);
+  add("labels", counts.other_labels);
+  add("slots", compatible);
+  failure.coarse = coarse_text(source, requirement, is_large_enough(agents, requirement, memo));
   return failure;
 }
 

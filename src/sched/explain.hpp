@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "bai_manager/entities.hpp"
 #include "sched/search.hpp"
@@ -28,6 +31,19 @@ struct Failure {
 // requirements took is still taken).
 Failure explain_failure(const ViewSource& source, const Request& request, std::size_t which,
                         const AgentFilter& filter);
+
+// What explanations without numbers rest on and no placement of the pass changes.
+struct CoarseMemo {
+  struct Compatible {  // agents that take sessions: all, and those of another kind
+    std::size_t agents = 0, other_architecture = 0, other_labels = 0;
+  };
+  std::map<std::pair<std::uint32_t, std::uint32_t>, Compatible> compatible;  // architecture, labels
+  std::vector<std::int64_t> largest;  // capacity of one agent, by slot; empty: not asked for yet
+};
+// The same without what differs from agent to agent (`detailed`, `missing`): far behind in the
+// queue nobody is told. Looks at every agent only where something besides amounts may be short.
+Failure explain_coarsely(const ViewSource& source, const Request& request, std::size_t which,
+                         const AgentFilter& filter, CoarseMemo& memo);
 
 // The same without texts and numbers: only what it means for others.
 Failure classify_failure(const ViewSource& source, const Request& request, std::size_t which,

@@ -23,6 +23,13 @@ bool Ledger::take(AgentTable& agents, AgentIndex agent, const Requirement& requi
   return true;
 }
 
+void Ledger::shift(AgentTable& agents, AgentIndex agent, const Requirement& amounts,
+                   const std::vector<DeviceGrant>& devices, int sign) {
+  agents.take_devices(agent, devices, sign);
+  agents.take(agent, amounts, sign);
+  entries_.push_back({&agents, agent, &amounts, 0, 0, false, devices, sign});
+}
+
 void Ledger::hold(const PendingSession& session) {
   entries_.push_back({nullptr,
                       0,
@@ -59,8 +66,8 @@ void Ledger::rollback(std::size_t to) {
   while (entries_.size() > to) {
     const Entry& entry = entries_.back();
     if (entry.agents != nullptr) {
-      entry.agents->take_devices(entry.agent, entry.devices, -1);
-      entry.agents->take(entry.agent, *entry.requirement, -1);
+      entry.agents->take_devices(entry.agent, entry.devices, -entry.sign);
+      entry.agents->take(entry.agent, *entry.requirement, -entry.sign);
     } else {
       count(entry, -1);
     }

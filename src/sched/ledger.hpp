@@ -25,6 +25,10 @@ class Ledger {
   // `requirement` outlives the ledger.
   bool take(AgentTable& agents, AgentIndex agent, const Requirement& requirement,
             std::uint32_t container_limit, const DevicePick& pick);
+  // Gives back what somebody else holds there (`sign` -1), or takes it again (1); whether it fits
+  // or not. `amounts` outlives the ledger.
+  void shift(AgentTable& agents, AgentIndex agent, const Requirement& amounts,
+             const std::vector<DeviceGrant>& devices, int sign);
   // Of what was taken last.
   const std::vector<DeviceGrant>& last_devices() const noexcept { return entries_.back().devices; }
   // Counts the session into its owner's holdings. Private ones count as sessions only.
@@ -55,6 +59,7 @@ class Ledger {
     std::uint32_t owner, request;
     bool is_private;
     std::vector<DeviceGrant> devices;
+    int sign = 1;
   };
   void count(const Entry& entry, int sign);
 

@@ -59,6 +59,8 @@ struct Held {
   AgentId agent;
   std::vector<SlotRequest> slots;
 };
+// What says how long a session runs.
+enum class EstimateFrom : std::uint8_t { Nothing, Declared, Lifetime, Default };
 // When it gives them back as far as anyone knows (kNeverEnds: nobody does), then by kernel.
 using EndKey = std::pair<std::int64_t, KernelId>;
 inline constexpr std::int64_t kNeverEnds = std::numeric_limits<std::int64_t>::max();
@@ -118,7 +120,11 @@ class Mirror {
   // until when.
   std::span<const KernelId> held_on(const AgentId& agent) const noexcept;
   std::pair<const Held*, std::int64_t> held(const KernelId& kernel) const noexcept;
+  // For a session that holds something on agents of the group.
+  EstimateFrom estimate_from(const SessionId& session, const Group& group) const;
   std::optional<PendingIndex> find_waiting(const SessionId& id) const noexcept;
+  // How many of its group are before it, by priority and age.
+  std::size_t waiting_before(PendingIndex at) const;
   const std::string& image(std::uint32_t at) const { return images_[at]; }
   const KeypairPolicy* key_policy(const AccessKey& key) const noexcept;
   bool is_main_key(const UserId& user, const AccessKey& key) const noexcept;

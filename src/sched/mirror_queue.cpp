@@ -73,7 +73,8 @@ std::unique_ptr<PendingDetails> details_of(const Session& session) {
                     session.failed_agents.empty() && session.retry_at == Timestamp{} &&
                     session.requested_starts_at == Timestamp{} && session.session_group.empty() &&
                     session.resource_opts.find("preferred_agent_labels") == nullptr &&
-                    session.resource_opts.find("reservation") == nullptr;
+                    session.resource_opts.find("reservation") == nullptr &&
+                    session.status_data.find("preempted_by") == nullptr;
   std::string policy = session_agent_policy(session);
   if (none && policy.empty()) return nullptr;
   auto details = std::make_unique<PendingDetails>();
@@ -85,6 +86,7 @@ std::unique_ptr<PendingDetails> details_of(const Session& session) {
   details->requested_starts_at = session.requested_starts_at;
   details->session_group = session.session_group;
   details->reservation = session_reservation(session);
+  details->was_preempted = session.status_data.find("preempted_by") != nullptr;
   details->preferred_labels = label_rule_of(session.resource_opts.find("preferred_agent_labels"));
   return details;
 }
@@ -326,6 +328,18 @@ QueueEntry Mirror::entry_of(const Waiting& waiting, PendingIndex at, bool by_est
   const PendingSession& session = waiting.session;
   return {by_estimate ? session.estimate.ns : 0, session.created_at.ns, session.estimate.ns,
           session.id, at};
+}
+
+std::size_t Mirror::waiting_before(PendingIndex at) const {
+  const Waiting& waiting = waiting_[at];
+  std::size_t count = 0;
+  for (const auto& [priority, band] : groups_[waiting.group].bands) {
+    if (priority == waiting.session.priority) {
+      return count + band.count_before(entry_of(waiting, at, false));
+    }
+    count += band.size();
+  }
+  return count;
 }
 
 void Mirror::enter_queue(Waiting& waiting, PendingIndex at) {

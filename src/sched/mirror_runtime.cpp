@@ -50,6 +50,15 @@ Duration Mirror::estimate_of(const UserId& user, Duration declared, const Group&
   return group.default_runtime;
 }
 
+EstimateFrom Mirror::estimate_from(const SessionId& session, const Group& group) const {
+  const auto it = sessions_.find(session);
+  if (it == sessions_.end()) return EstimateFrom::Nothing;
+  if (it->second.declared != kUnknownEstimate) return EstimateFrom::Declared;
+  const KeypairPolicy* policy = user_policy(it->second.user);
+  if (policy != nullptr && policy->max_session_lifetime_s > 0) return EstimateFrom::Lifetime;
+  return group.default_runtime != kUnknownEstimate ? EstimateFrom::Default : EstimateFrom::Nothing;
+}
+
 std::int64_t Mirror::end_of(const SessionRecord& record, const Group& group) const {
   if (record.began == Timestamp{}) return kNeverEnds;
   const Duration estimate = estimate_of(record.user, record.declared, group);

@@ -69,6 +69,7 @@ class AgeQueue {
     std::vector<PendingIndex> upper(blocks_[at].begin() + static_cast<std::ptrdiff_t>(keep),
                                     blocks_[at].end());
     blocks_[at].resize(keep);
+    blocks_[at].shrink_to_fit();
     blocks_.insert(blocks_.begin() + static_cast<std::ptrdiff_t>(at) + 1, std::move(upper));
   }
 

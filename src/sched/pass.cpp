@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "sched/policies/policies.hpp"
+
 namespace bai::sched {
 
 GroupPass::GroupPass(const ViewSource& source, Group& group, Ledger& ledger,
@@ -36,6 +38,7 @@ PassResult GroupPass::run() {
   walk();
   if (end_ == End::Blocked) walk_beside();
   if (promised_) promised_->remember();
+  forecast();
   tell_rest();
   return std::move(result_);
 }
@@ -56,10 +59,7 @@ void GroupPass::walk() {
         continue;
       }
       ++position_;
-      tell(*at, "behind-head",
-           fmt::format("Not attempted: the queue of resource group {} is held up by a session "
-                       "before it that waits for room.",
-                       group_.name.str()));
+      tell_behind(*at);
       continue;
     }
     if (placements_left_ == 0) end_ = End::PlacementsFull;
@@ -71,11 +71,17 @@ void GroupPass::walk() {
     ++steps_;
     if (attempt(*at)) {
       ordering_->placed(*at);
-    } else if (promises_ == 1 && !reordered_ && policies_.shortest_backfill &&
-               group_.row->queue_discipline == QueueDiscipline::Easy) {
-      reordered_ = true;
-      ordering_ = view_.queue(QueueOrder::ShortestFirst);
+    } else {
+      reorder_behind_promise();
     }
+  }
+}
+
+void GroupPass::reorder_behind_promise() {
+  if (promises_ == 1 && !reordered_ && policies_.shortest_backfill &&
+      group_.row->queue_discipline == QueueDiscipline::Easy) {
+    reordered_ = true;
+    ordering_ = view_.queue(QueueOrder::ShortestFirst);
   }
 }
 
@@ -121,11 +127,12 @@ void GroupPass::undraw(PendingIndex at) {
 bool GroupPass::attempt(PendingIndex at) {
   const Waiting& waiting = source_.mirror.waiting(at);
   ++position_;
-  if (refused(at, waiting)) {
+  bool made_room = false;
+  if (refused(at, waiting, made_room)) {
     drop_promise(at);
     return false;
   }
-  if (!place_or_promise(at, waiting)) return false;
+  if (!made_room && !place_or_promise(at, waiting)) return false;
   --position_;
   --placements_left_;
   walked_.pop_back();
@@ -137,7 +144,7 @@ void GroupPass::wake(Timestamp at) {
   if (!result_.wake_at || at < *result_.wake_at) result_.wake_at = at;
 }
 
-bool GroupPass::refused(PendingIndex at, const Waiting& waiting) {
+bool GroupPass::refused(PendingIndex at, const Waiting& waiting, bool& made_room) {
   if (waiting.details) {
     const PendingDetails& details = *waiting.details;
     const std::string& policy = details.agent_selection_policy;
@@ -169,6 +176,11 @@ bool GroupPass::refused(PendingIndex at, const Waiting& waiting) {
     }
   }
   if (refusals.empty()) return false;
+  if (std::ranges::all_of(refusals, [](const Refusal& r) { return r.code == kReclaim; })) {
+    const auto cohort = view_.cohort(waiting.session);
+    made_room = cohort && preempt(waiting, &*cohort);
+    if (made_room) return false;
+  }
   std::string code = refusals.front().code, message;
   for (const Refusal& refusal : refusals) {
     if (refusal.due > source_.now) wake(refusal.due);
@@ -307,6 +319,7 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
       if (!promised_ && !limits_.explain && waiting.topology == 0) {
         ordering_->narrow(waiting.session.request, Duration{-1});
       }
+      if (preempt(waiting, nullptr)) return true;
       give_up(at, std::move(failure));
       return false;
     }
@@ -319,6 +332,7 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
       (waiting.topology == 0 || !future_.has_promises())) {
     failures_.emplace(key, miss.failure);
   }
+  if (miss.failure->blocks && preempt(waiting, nullptr)) return true;
   after_failure(at, waiting, filter, std::move(miss));
   return false;
 }
@@ -399,6 +413,9 @@ std::shared_ptr<Failure> GroupPass::failure_of(const PendingSession& session, st
                                          ? explain_reserved(source_, request, which, filter)
                                          : explain_backfill(source_));
   }
+  if (limits_.explain && position_ > limits_.positions_max) {
+    return std::make_shared<Failure>(explain_coarsely(source_, request, which, filter, coarse_));
+  }
   return std::make_shared<Failure>(limits_.explain
                                        ? explain_failure(source_, request, which, filter)
                                        : classify_failure(source_, request, which, filter));
@@ -426,7 +443,7 @@ void GroupPass::give_up(PendingIndex at, std::shared_ptr<Failure> failure) {
   if (failure->blocks && group_.row->queue_discipline == QueueDiscipline::HeadOfLine) {
     end_ = End::Blocked;
   }
-  if (!limits_.explain) return;
+  if (awaits_forecast(at, failure) || !limits_.explain) return;
   if (position_ <= limits_.positions_max) {
     tell(at, *failure);
     return;
@@ -435,6 +452,16 @@ void GroupPass::give_up(PendingIndex at, std::shared_ptr<Failure> failure) {
     failure->shared =
         make_reason({failure->code, failure->coarse, {}, 0, failure->rejected, {}, {}}, position_,
                     limits_.positions_max);
+    // Where it says what it said last it is the same object: nobody compares texts for each
+    // session.
+    const std::uint32_t request = view_.session(at).request;
+    if (request >= memory_.shared.size()) memory_.shared.resize(request + 1);
+    auto& last = memory_.shared[request];
+    if (last != nullptr && *last == *failure->shared) {
+      failure->shared = last;
+    } else {
+      last = failure->shared;
+    }
   }
   result_.tellings.push_back({at, failure->shared});
 }

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -16,6 +18,7 @@
 #include "sched/ledger.hpp"
 #include "sched/planner.hpp"
 #include "sched/policy_set.hpp"
+#include "sched/preemption.hpp"
 #include "sched/promises.hpp"
 #include "sched/reserved.hpp"
 #include "sched/topology.hpp"
@@ -44,6 +47,8 @@ struct GroupMemory {
   ScoreCache scores;              // of the policies' selector
   PromiseMemory promises;
   Topology topology;
+  std::vector<std::shared_ptr<const PendingReason>>
+      shared;  // by request: Failure::shared, the last
 };
 
 struct PassResult {
@@ -60,16 +65,25 @@ class GroupPass {
             std::vector<std::uint64_t>& stamps, std::uint64_t stamp);
 
   PassResult run();  // throws what a policy throws, and PolicyFault
+  // inquiry.cpp, instead of run(): what becomes of one session, in full, whatever its place. Alone:
+  // as if nobody waited before it; then it may get a placement that others would have got.
+  PassResult ask_alone(PendingIndex asked);
+  PassResult ask(PendingIndex asked);
 
  private:
   enum class End : std::uint8_t { Drawn, Blocked, PlacementsFull, StepsFull };
 
   void walk();
+  void walk_to(PendingIndex asked);
+  void reorder_behind_promise();
+  std::uint64_t queue_place(PendingIndex asked) const;
+  void forecast_before(PendingIndex asked);
   void walk_beside();  // sessions that nobody before them in the queue holds up
   void draw(PendingIndex at);
   void undraw(PendingIndex at);  // the last one drawn
   bool attempt(PendingIndex at);
-  bool refused(PendingIndex at, const Waiting& waiting);
+  // `made_room`: it got its agents although a validator refused it for now.
+  bool refused(PendingIndex at, const Waiting& waiting, bool& made_room);
   bool place(PendingIndex at, const Waiting& waiting);
   // Why a session got no agents.
   struct Miss {
@@ -79,6 +93,18 @@ class GroupPass {
   };
   bool place_kernels(const Waiting& waiting, AgentFilter& filter, Neighbours* neighbours,
                      Miss* miss);
+  // pass_preempt.cpp: places the session where others are to leave. `reclaims`: see Preemption.
+  bool preempt(const Waiting& waiting, const CohortShare* reclaims);
+  struct Evicting {
+    std::vector<AgentIndex> agents;                 // one for each requirement
+    std::vector<std::vector<DeviceGrant>> devices;  // the same
+    std::vector<Preemption::Victim> victims;
+  };
+  std::optional<Evicting> make_room(const Waiting& waiting, const CohortShare* reclaims);
+  bool take_on(const PendingSession& session, const Requirement& requirement, AgentIndex agent,
+               std::uint32_t container_limit);
+  void drop_unneeded(const Waiting& waiting, const CohortShare* reclaims, const AgentFilter& filter,
+                     Evicting& evicting);
   bool is_barred(const Requirement& requirement, AgentFilter& filter);
   std::shared_ptr<Failure> failure_of(const PendingSession& session, std::size_t which,
                                       const AgentFilter& filter, std::size_t candidates,
@@ -121,6 +147,20 @@ class GroupPass {
   void tell(PendingIndex at, const Failure& failure);
   void tell_rest();
   void wake(Timestamp at);
+  // forecast.cpp: starts that are expected and bind nobody.
+  struct Forecast {
+    PendingIndex session;
+    std::uint64_t position;
+    std::shared_ptr<Failure> failure;
+  };
+  // True: the session is told when the pass is over.
+  bool awaits_forecast(PendingIndex at, std::shared_ptr<Failure> failure);
+  void tell_behind(PendingIndex at);
+  bool may_run(PendingIndex at) const;
+  void follow_placements();
+  std::string basis_of(const Future::Start& start, std::size_t known_before) const;
+  void forecast();
+  void tell_forecast(const Forecast& forecast, Timestamp start, std::string basis);
 
   const ViewSource& source_;
   SchedView view_;
@@ -128,7 +168,7 @@ class GroupPass {
   Ledger& ledger_;
   const PolicySet& policies_;
   GroupMemory& memory_;
-  const PlanLimits& limits_;
+  PlanLimits limits_;
   std::uint32_t placements_left_;
   std::vector<std::uint64_t>& stamps_;
   std::uint64_t stamp_;
@@ -143,11 +183,17 @@ class GroupPass {
   Reserved reserved_;
   std::vector<AgentIndex> within_;
   const std::vector<AgentIndex>* domain_ = nullptr;  // that is being tried
+  CoarseMemo coarse_;
   Future future_;
-  bool looks_ahead_;                   // the queue discipline makes promises
-  std::optional<Promises> promised_;   // conservative only
-  std::optional<KeptPromise> lifted_;  // of the session that is being looked at
-  bool has_future_;                    // there may be promises: what starts is to be followed
+  bool looks_ahead_;                      // the queue discipline makes promises
+  std::optional<Promises> promised_;      // conservative only
+  std::optional<KeptPromise> lifted_;     // of the session that is being looked at
+  bool has_future_;                       // there may be promises: what starts is to be followed
+  std::optional<Preemption> preemption_;  // when somebody has asked
+  // For whom nobody can be ended: request, owner and job priority; whether it reclaims.
+  std::set<std::tuple<std::uint32_t, std::uint32_t, std::int32_t, bool>> unhelped_;
+  PendingIndex asked_ = kNone;  // by ask()
+  std::vector<Forecast> forecasts_;
   std::uint32_t promises_ = 0;
   bool reordered_ = false;
   std::uint64_t steps_ = 0, picks_ = 0, fractions_ = 0, position_ = 0;

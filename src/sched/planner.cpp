@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <exception>
+#include <limits>
+#include <map>
 
 #include "sched/pass.hpp"
 
@@ -26,6 +28,8 @@ struct Planner::Impl {
   std::vector<std::uint64_t> stamps;  // by pending place: the pass that drew the session last
   std::uint64_t stamp = 0;
   std::vector<GroupMemory> memories;  // by group
+  std::vector<GroupMemory> asked;     // the same for questions: those must not show in plans
+  std::uint64_t questions = 0;
 
   JobRunner runner;
 
@@ -33,6 +37,9 @@ struct Planner::Impl {
   void plan_group(std::uint32_t at, Timestamp now, std::uint64_t seed, Plan& plan);
   void run_pass(Group& group, GroupMemory& memory, Timestamp now, std::uint64_t seed, Plan& plan);
   bool has_policies(const Group& group, GroupMemory& memory, Plan& plan);
+  sched::PassResult ask(PendingIndex session, Timestamp now, std::uint64_t seed);
+  sched::PassResult ask_once(Group& group, GroupMemory& memory, PendingIndex session, bool alone,
+                             Timestamp now, std::uint64_t seed);
   void emit(const std::vector<Telling>& tellings, Plan& plan);
   void fail_group(const Group& group, GroupMemory& memory, std::string error, Plan& plan);
 };
@@ -94,6 +101,97 @@ Plan Planner::plan(Timestamp now, std::uint64_t seed) {
               [&](std::size_t i) { impl.plan_group(groups[i], now, seed, plans[i]); });
   for (Plan& one : plans) append(plan, std::move(one));
   return plan;
+}
+
+namespace {
+
+sched::PassResult only_reason(PendingIndex session, std::string code, std::string message) {
+  auto reason = std::make_shared<PendingReason>();
+  reason->code = std::move(code);
+  reason->message = std::move(message);
+  return {{}, {{session, std::move(reason)}}, {}};
+}
+
+std::vector<Change> inverse_of(std::span<const Change> changes) {
+  std::vector<Change> inverse(changes.rbegin(), changes.rend());
+  for (Change& change : inverse) std::swap(change.before, change.after);
+  return inverse;
+}
+
+}  // namespace
+
+Prospect Planner::what_if(std::span<const Change> changes, const SessionId& session, Timestamp now,
+                          std::uint64_t seed) {
+  Impl& impl = *impl_;
+  const StateVersion version = impl.mirror.version();
+  Prospect prospect{version, {}, {}};
+  std::map<std::uint32_t, std::size_t> arrivals;  // by group
+  for (const auto& [name, at] : impl.mirror.groups()) {
+    arrivals[at] = impl.mirror.group(at).arrivals.size();
+  }
+  // A version that never comes, so that nothing that is kept by version outlives the question.
+  constexpr std::uint64_t kNeverComes = std::uint64_t{1} << 63;
+  if (!changes.empty()) impl.mirror.feed({kNeverComes + ++impl.questions}, changes);
+  impl.stamps.resize(impl.mirror.waiting_places(), 0);
+  if (const auto at = impl.mirror.find_waiting(session); at && impl.mirror.waiting(*at).queued) {
+    sched::PassResult result = impl.ask(*at, now, seed);
+    if (!result.placements.empty()) {
+      prospect.placement = std::move(result.placements.front());
+    } else if (!result.tellings.empty()) {
+      prospect.reason = std::move(result.tellings.back().reason);
+    }
+  }
+  if (!changes.empty()) impl.mirror.feed(version, inverse_of(changes));
+  for (const auto& [name, at] : impl.mirror.groups()) {
+    auto& list = impl.mirror.group(at).arrivals;
+    list.resize(std::min(list.size(), arrivals[at]), {0, 0});
+  }
+  return prospect;
+}
+
+sched::PassResult Planner::Impl::ask(PendingIndex session, Timestamp now, std::uint64_t seed) {
+  const std::uint32_t at = mirror.waiting(session).group;
+  Group& group = mirror.group(at);
+  if (at >= asked.size()) asked.resize(at + 1);
+  GroupMemory& memory = asked[at];
+  Plan notices;  // plans say them
+  if (group.row == nullptr) {
+    return only_reason(session, "policy-error",
+                       fmt::format("Resource group {} does not exist.", group.name.str()));
+  }
+  std::string error;
+  try {
+    if (!has_policies(group, memory, notices)) {
+      return only_reason(session, "policy-error", memory.policies->error().message);
+    }
+    if (group.agents.taking() == 0) {
+      return only_reason(
+          session, "no-agents",
+          fmt::format("Resource group {} has no agent that takes sessions now.", group.name.str()));
+    }
+    // Those before it only take room: where there is none without them there is none.
+    const bool conservative = group.row->queue_discipline == QueueDiscipline::Conservative;
+    if (!conservative || group.pending == 1) {
+      auto alone = ask_once(group, memory, session, true, now, seed);
+      if (alone.placements.empty() || group.pending == 1) return alone;
+    }
+    return ask_once(group, memory, session, false, now, seed);
+  } catch (const std::exception& thrown) {
+    error = thrown.what();
+  } catch (...) {
+    error = "a policy threw something that is no exception";
+  }
+  return only_reason(session, "policy-error",
+                     fmt::format("Resource group {} is not planned: {}.", group.name.str(), error));
+}
+
+sched::PassResult Planner::Impl::ask_once(Group& group, GroupMemory& memory, PendingIndex session,
+                                          bool alone, Timestamp now, std::uint64_t seed) {
+  sched::Ledger ledger(mirror);
+  const sched::ViewSource source{mirror, group, ledger, now, seed};
+  sched::GroupPass pass(source, group, ledger, **memory.policies, memory, limits,
+                        std::numeric_limits<std::uint32_t>::max(), stamps, ++stamp);
+  return alone ? pass.ask_alone(session) : pass.ask(session);
 }
 
 bool Planner::Impl::has_policies(const Group& group, GroupMemory& memory, Plan& plan) {

@@ -49,6 +49,13 @@ struct Plan {
   std::vector<std::string> notices;  // about settings, said once
 };
 
+// What would become of a session. Neither: it does not wait.
+struct Prospect {
+  StateVersion based_on;
+  std::optional<Placement> placement;           // it starts now; of victims, when they have left
+  std::shared_ptr<const PendingReason> reason;  // otherwise
+};
+
 struct PlanLimits {
   std::uint32_t sessions_max = 1000;  // placements per resource group and pass
   // Per resource group and pass: agents examined plus sessions looked at. What is left waits for
@@ -88,6 +95,11 @@ class Planner {
   // Leaves the mirror as it was: what is accepted comes back through `feed`. Not to be called
   // before the version in which the previous plan was applied has been fed.
   Plan plan(Timestamp now, std::uint64_t seed);
+
+  // What would become of a session, with everything that waits before it, if `changes` came to the
+  // state of the mirror's version. Leaves everything as it was: no later plan differs for it.
+  Prospect what_if(std::span<const Change> changes, const SessionId& session, Timestamp now,
+                   std::uint64_t seed);
 
   const sched::Mirror& mirror() const noexcept;
 

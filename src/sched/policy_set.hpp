@@ -11,6 +11,16 @@ namespace bai::sched {
 
 inline constexpr std::uint32_t kBackfillDepth = 100;
 
+// Who may be ended for whom. ResourceGroup::policy_options, "preemption".
+struct PreemptionRules {
+  enum class Order : std::uint8_t { Oldest, Newest, FewestSessions, SmallestResources };
+  enum class Scope : std::uint8_t { User, Project, Domain, ResourceGroup };
+  bool enabled = false;
+  Order order = Order::Oldest;
+  Scope victim_scope = Scope::User;
+  Duration min_runtime;
+};
+
 struct PolicySet {
   std::unique_ptr<const Sequencer> sequencer;
   std::vector<std::unique_ptr<const Validator>> validators;
@@ -21,7 +31,8 @@ struct PolicySet {
   std::uint32_t backfill_depth = kBackfillDepth;
   bool shortest_backfill = false;
   std::vector<std::string> topology;  // labels, smallest domains first
-  std::string notice;                 // for the log, once; usually empty
+  PreemptionRules preemption;
+  std::string notice;  // for the log, once; usually empty
 };
 
 // Members of ResourceGroup::policy_options:
@@ -33,6 +44,9 @@ struct PolicySet {
 //   topology                names of labels, smallest domains first: where gangs stay together
 //   scheduler_fallback      the sequencer for a row from elsewhere whose own is not known here
 //   sequencer, selector     objects: options of the policy
+//   preemption              object: enabled (false); order "oldest", "newest", "fewest-sessions" or
+//                           "smallest-resources"; mode "terminate" or "reschedule"; min_runtime_s
+//                           (0); victim_scope "user", "project", "domain" or "resource-group"
 //   validators              names; absent: all that are registered
 //   validator_options       object: name -> options
 Result<PolicySet> make_policy_set(const PolicyRegistry& registry, const ResourceGroup& group);

@@ -171,7 +171,8 @@ void RequestQueue::split(std::size_t at) {
   // What arrives last mostly stays last: a full block at the end is left full.
   const std::size_t keep = at + 1 == blocks_.size() ? kBlockMax : lower.size() / 2;
   upper.entries.assign(lower.begin() + static_cast<std::ptrdiff_t>(keep), lower.end());
-  lower.erase(lower.begin() + static_cast<std::ptrdiff_t>(keep), lower.end());
+  lower.resize(keep);
+  lower.shrink_to_fit();  // a block at the end of the queue will not grow again
   blocks_[at].shortest = shortest_of(lower);
   upper.shortest = shortest_of(upper.entries);
   blocks_.insert(blocks_.begin() + static_cast<std::ptrdiff_t>(at) + 1, std::move(upper));
@@ -215,6 +216,25 @@ std::optional<RequestQueue::Place> RequestQueue::next_within(Place place,
     }
   }
   return std::nullopt;
+}
+
+std::size_t RequestQueue::count_before(const QueueEntry& entry) const noexcept {
+  std::size_t count = 0;
+  for (const Block& block : blocks_) {
+    if (block.entries.back() < entry) {
+      count += block.entries.size();
+      continue;
+    }
+    const auto first = std::ranges::lower_bound(block.entries, entry);
+    return count + static_cast<std::size_t>(first - block.entries.begin());
+  }
+  return count;
+}
+
+std::size_t BandQueue::count_before(const QueueEntry& entry) const noexcept {
+  std::size_t count = 0;
+  for (const auto& [request, queue] : requests_) count += queue.count_before(entry);
+  return count;
 }
 
 void BandQueue::insert(std::uint32_t request, const QueueEntry& entry) {

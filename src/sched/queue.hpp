@@ -46,6 +46,7 @@ class RequestQueue {
   std::optional<Place> before(Place place) const noexcept;
   // The first one from `place` on (itself too) with an estimate of at most `longest`.
   std::optional<Place> next_within(Place place, std::int64_t longest) const noexcept;
+  std::size_t count_before(const QueueEntry& entry) const noexcept;
 
  private:
   struct Block {
@@ -63,6 +64,7 @@ class BandQueue {
   void insert(std::uint32_t request, const QueueEntry& entry);
   void erase(std::uint32_t request, const QueueEntry& entry);
   std::size_t size() const noexcept { return size_; }
+  std::size_t count_before(const QueueEntry& entry) const noexcept;
   const std::map<std::uint32_t, RequestQueue>& requests() const noexcept { return requests_; }
 
  private:

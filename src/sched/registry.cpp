@@ -212,10 +212,33 @@ struct GroupOptions {
   std::int64_t default_runtime_s = 0, backfill_depth = 0;
   std::vector<std::string> topology;
   bool shortest_backfill = false;
+  PreemptionRules preemption;
   std::string scheduler_fallback;
   bool lists_validators = false;
   std::vector<std::string> validators;
 };
+
+Result<PreemptionRules> read_preemption(const Json& object) {
+  using Rules = PreemptionRules;
+  PolicyOptions reader(object);
+  Rules rules;
+  const auto one_of = [&](std::string_view name, std::initializer_list<std::string_view> names) {
+    const std::string text = reader.choice(name, names, *names.begin());
+    return static_cast<std::uint8_t>(std::ranges::find(names, text) - names.begin());
+  };
+  rules.enabled = reader.flag("enabled", false);
+  rules.order =
+      Rules::Order{one_of("order", {"oldest", "newest", "fewest-sessions", "smallest-resources"})};
+  rules.victim_scope =
+      Rules::Scope{one_of("victim_scope", {"user", "project", "domain", "resource-group"})};
+  rules.min_runtime = seconds(reader.integer("min_runtime_s", 0, 0, kRuntimeMax_s));
+  reader.choice("mode", {"terminate", "reschedule"}, "terminate");  // what the loop does
+  if (auto read = reader.finish(); !read) {
+    return fail(ErrorCode::InvalidArgument, "policy_options.preemption: " + read.error().message,
+                "invalid-policy-option");
+  }
+  return rules;
+}
 
 // What is wrong with option "topology", or empty.
 std::string wrong_levels(const std::vector<std::string>& levels) {
@@ -233,7 +256,9 @@ std::string wrong_levels(const std::vector<std::string>& levels) {
 
 Result<GroupOptions> read_group_options(const Json& object) {
   Json own = object;
-  for (const char* member : {"sequencer", "selector", "validator_options"}) own.erase(member);
+  for (const char* member : {"sequencer", "selector", "validator_options", "preemption"}) {
+    own.erase(member);
+  }
   PolicyOptions reader(own);
   GroupOptions options;
   options.designation =
@@ -254,6 +279,9 @@ Result<GroupOptions> read_group_options(const Json& object) {
     return fail(ErrorCode::InvalidArgument, "policy_options: " + read.error().message,
                 "invalid-policy-option");
   }
+  auto preemption = read_preemption(object["preemption"]);
+  if (!preemption) return std::unexpected(std::move(preemption.error()));
+  options.preemption = *preemption;
   return options;
 }
 
@@ -286,6 +314,7 @@ Result<PolicySet> make_set(const PolicyRegistry& registry, const ResourceGroup& 
   set.backfill_depth = static_cast<std::uint32_t>(options->backfill_depth);
   set.shortest_backfill = options->shortest_backfill;
   set.topology = options->topology;
+  set.preemption = options->preemption;
   auto sequencer = registry.make_sequencer(group.scheduler, group.policy_options["sequencer"]);
   if (!sequencer && sequencer.error().code == ErrorCode::NotFound &&
       !options->scheduler_fallback.empty()) {

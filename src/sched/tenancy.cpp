@@ -27,17 +27,18 @@ bool is_tenant(const Session* session) {
 
 void Tenancy::count(const Tenant& tenant, const Kernel& kernel, int sign) {
   if (kernel.starts_at == Timestamp{}) return;
-  shares_[tenant.resource_group].count_running(tenant.scopes, kernel.starts_at,
-                                               kernel.occupied_slots, slots_, sign);
+  shares_[tenant.row->resource_group].count_running(tenant.scopes, kernel.starts_at,
+                                                    kernel.occupied_slots, slots_, sign);
 }
 
 void Tenancy::count_member(const Tenant& tenant, const AgentId& agent, int sign) {
-  if (tenant.session_group.empty()) return;
-  Members& members = members_[tenant.session_group];
+  const std::string& group = tenant.row->session_group;
+  if (group.empty()) return;
+  Members& members = members_[group];
   std::uint32_t& sessions = members[agent];
   sessions = sign > 0 ? sessions + 1 : sessions - 1;
   if (sessions == 0) members.erase(agent);
-  if (members.empty()) members_.erase(tenant.session_group);
+  if (members.empty()) members_.erase(group);
 }
 
 namespace {
@@ -56,10 +57,9 @@ void for_each_agent(const Kernels& kernels, Visit&& visit) {
 
 }  // namespace
 
-void Tenancy::learn(Tenant& tenant, const Session& session) {
-  tenant.known = true;
-  tenant.resource_group = session.resource_group;
-  tenant.session_group = session.session_group;
+void Tenancy::learn(Tenant& tenant, std::shared_ptr<const Session> row) {
+  tenant.row = std::move(row);
+  const Session& session = *tenant.row;
   tenant.scopes = shares_[session.resource_group].scopes_of(
       {session.user, session.project, session.domain, {}});
   for (const auto& kernel : tenant.kernels) count(tenant, *kernel, 1);
@@ -67,10 +67,10 @@ void Tenancy::learn(Tenant& tenant, const Session& session) {
 }
 
 void Tenancy::forget(Tenant& tenant) {
-  if (!tenant.known) return;
-  tenant.known = false;
+  if (tenant.row == nullptr) return;
   for (const auto& kernel : tenant.kernels) count(tenant, *kernel, -1);
   for_each_agent(tenant.kernels, [&](const AgentId& agent) { count_member(tenant, agent, -1); });
+  tenant.row.reset();
 }
 
 void Tenancy::on_session(const Change& change) {
@@ -84,13 +84,16 @@ void Tenancy::on_session(const Change& change) {
     return;
   }
   Tenant& tenant = tenants_[id];
-  if (tenant.known && before != nullptr && before->resource_group == after->resource_group &&
+  auto row = std::static_pointer_cast<const Session>(change.after);
+  if (tenant.row != nullptr && before != nullptr &&
+      before->resource_group == after->resource_group &&
       before->session_group == after->session_group && before->user == after->user &&
       before->project == after->project && before->domain == after->domain) {
+    tenant.row = std::move(row);
     return;
   }
   forget(tenant);
-  learn(tenant, *after);
+  learn(tenant, std::move(row));
 }
 
 void Tenancy::on_kernel(const Change& change) {
@@ -107,16 +110,16 @@ void Tenancy::on_kernel(const Change& change) {
     tenant.kernels.erase(at);
     const bool last = std::ranges::none_of(
         tenant.kernels, [&](const auto& other) { return other->agent == old->agent; });
-    if (tenant.known) count(tenant, *old, -1);
-    if (tenant.known && last) count_member(tenant, old->agent, -1);
-    if (!tenant.known && tenant.kernels.empty()) tenants_.erase(it);
+    if (tenant.row) count(tenant, *old, -1);
+    if (tenant.row && last) count_member(tenant, old->agent, -1);
+    if (!tenant.row && tenant.kernels.empty()) tenants_.erase(it);
   }
   if (!holds_now) return;
   Tenant& tenant = tenants_[after->session];
   const bool first = std::ranges::none_of(
       tenant.kernels, [&](const auto& other) { return other->agent == after->agent; });
   tenant.kernels.push_back(std::static_pointer_cast<const Kernel>(change.after));
-  if (!tenant.known) return;
+  if (!tenant.row) return;
   count(tenant, *after, 1);
   if (first) count_member(tenant, after->agent, 1);
 }

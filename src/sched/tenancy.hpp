@@ -21,6 +21,13 @@ namespace bai::sched {
 // Sessions of a session group on each agent.
 using Members = std::map<AgentId, std::uint32_t>;
 
+// A session that may have kernels somewhere.
+struct Tenant {
+  std::shared_ptr<const Session> row;                  // null: not seen, or it has ended
+  std::vector<std::shared_ptr<const Kernel>> kernels;  // that hold amounts
+  GroupShares::Scopes scopes{};
+};
+
 class Tenancy {
  public:
   explicit Tenancy(Names& slots) : slots_(slots) {}
@@ -40,20 +47,18 @@ class Tenancy {
   const SessionGroup* session_group(std::string_view id) const;
   const Members* members(std::string_view session_group) const;
 
+  // Null: it has no kernels anywhere.
+  const Tenant* tenant(const SessionId& session) const {
+    const auto it = tenants_.find(session);
+    return it == tenants_.end() ? nullptr : &it->second;
+  }
+
   std::string dump() const;
 
  private:
-  struct Tenant {        // a session that may have kernels somewhere
-    bool known = false;  // its row has been seen and is alive
-    ResourceGroupName resource_group;
-    std::string session_group;
-    GroupShares::Scopes scopes{};
-    std::vector<std::shared_ptr<const Kernel>> kernels;  // that hold amounts
-  };
-
   void count(const Tenant& tenant, const Kernel& kernel, int sign);
   void count_member(const Tenant& tenant, const AgentId& agent, int sign);
-  void learn(Tenant& tenant, const Session& session);
+  void learn(Tenant& tenant, std::shared_ptr<const Session> row);
   void forget(Tenant& tenant);
 
   Names& slots_;

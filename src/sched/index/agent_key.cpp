@@ -21,14 +21,12 @@ constexpr std::uint64_t ones(unsigned bits) {
 }  // namespace
 
 AgentKey::AgentKey(OrderShape shape) : shape_(std::move(shape)) {
-  needed_.resize(shape_.needed.size());
   unwanted_.resize(shape_.unwanted.size());
-  lanes_ = std::min(kLanes, needed_.size());
+  lanes_ = std::min(kLanes, shape_.needed.size());
   for (const KeyPart& part : shape_.parts) {
     Part& p = parts_.emplace_back();
     p.slot = part.slot;
     p.most = part.what == KeyPart::What::MostFree;
-    p.needed = std::ranges::find(shape_.needed, part.slot) != shape_.needed.end();
   }
 }
 
@@ -41,20 +39,12 @@ void AgentKey::find_columns(const AgentTable& agents) {
     if (found == nullptr) is_attached_ = false;
     return found;
   };
-  for (std::size_t i = 0; i < needed_.size(); ++i) {
-    const SlotColumn* c = column(shape_.needed[i]);
-    needed_[i] = c != nullptr ? c->free.data() : nullptr;
-    empty_ |= c == nullptr;
-  }
+  for (const SlotIndex slot : shape_.needed) empty_ |= column(slot) == nullptr;
   for (std::size_t i = 0; i < unwanted_.size(); ++i) {
     const SlotColumn* c = column(shape_.unwanted[i]);
     unwanted_[i] = c != nullptr ? c->observed.data() : nullptr;
   }
-  for (Part& part : parts_) {
-    const SlotColumn* c = column(part.slot);
-    part.free = c != nullptr ? c->free.data() : nullptr;
-    part.capacity = c != nullptr && !part.needed ? c->capacity.data() : nullptr;
-  }
+  for (Part& part : parts_) part.exists = column(part.slot) != nullptr;
 }
 
 void AgentKey::measure() {
@@ -87,9 +77,10 @@ bool AgentKey::read(AgentIndex agent, Reading& reading) const noexcept {
       agents_->architecture(agent) != shape_.architecture) {
     return false;
   }
-  const std::int64_t* const* needed = needed_.data();
+  const std::int64_t* row = agents_->free_row(agent);
+  const SlotIndex* needed = shape_.needed.data();
   for (std::size_t i = 0; i < lanes_; ++i) {
-    const std::int64_t free = needed[i][agent];
+    const std::int64_t free = row[needed[i]];
     if (free <= 0) return false;
     reading.levels.lane[i] = level_of(free);
   }
@@ -104,7 +95,7 @@ bool AgentKey::read(AgentIndex agent, Reading& reading) const noexcept {
       reading.band += static_cast<std::uint32_t>(observed != nullptr && observed[agent] > 0);
     }
   }
-  reading.code = code(agent);
+  reading.code = code(agent, row);
   return true;
 }
 
@@ -125,19 +116,22 @@ Levels AgentKey::needs(const Requirement& requirement,
   return needs;
 }
 
-std::int64_t AgentKey::value(AgentIndex agent, std::size_t part) const noexcept {
-  const Part& p = parts_[part];
-  if (p.free == nullptr) return kLast;
-  if (p.capacity != nullptr && p.capacity[agent] == kAbsentSlot) return kLast;
-  return p.most ? -p.free[agent] : p.free[agent];
+std::int64_t AgentKey::value(const std::int64_t* row, const Part& part) noexcept {
+  const std::int64_t free = part.exists ? row[part.slot] : kAbsentFree;
+  if (free == kAbsentFree) return kLast;
+  return part.most ? -free : free;
 }
 
-std::uint64_t AgentKey::code(AgentIndex agent) const noexcept {
+std::int64_t AgentKey::value(AgentIndex agent, std::size_t part) const noexcept {
+  return value(agents_->free_row(agent), parts_[part]);
+}
+
+std::uint64_t AgentKey::code(AgentIndex agent, const std::int64_t* row) const noexcept {
   if (parts_.empty()) return agent;
   std::uint64_t code = 0;
   for (std::size_t i = 0; i < coded_; ++i) {
     const Part& p = parts_[i];
-    const std::int64_t value = this->value(agent, i);
+    const std::int64_t value = AgentKey::value(row, p);
     if (value == kLast) {
       code |= ones(p.width) << p.at;
       continue;
@@ -156,8 +150,9 @@ std::uint64_t AgentKey::code(AgentIndex agent) const noexcept {
 }
 
 bool AgentKey::before(AgentIndex a, AgentIndex b) const noexcept {
-  for (std::size_t i = 0; i < parts_.size(); ++i) {
-    const std::int64_t mine = value(a, i), its = value(b, i);
+  const std::int64_t *row_a = agents_->free_row(a), *row_b = agents_->free_row(b);
+  for (const Part& part : parts_) {
+    const std::int64_t mine = value(row_a, part), its = value(row_b, part);
     if (mine != its) return mine < its;
   }
   return a < b;

@@ -61,21 +61,20 @@ class AgentKey {
   struct Part {
     SlotIndex slot = 0;
     bool most = false;
-    bool needed = false;
-    const std::int64_t* free = nullptr;      // null: no agent has the slot
-    const std::int64_t* capacity = nullptr;  // null: every agent in the order has the slot
-    std::int64_t span = 0;                   // of the amounts that the code tells apart
-    unsigned width = 0, at = 0, cut = 0;     // bits in the code, their place, bits left out
+    bool exists = false;                  // some agent has the slot
+    std::int64_t span = 0;                // of the amounts that the code tells apart
+    unsigned width = 0, at = 0, cut = 0;  // bits in the code, their place, bits left out
   };
 
   void find_columns(const AgentTable& agents);
-  std::uint64_t code(AgentIndex agent) const noexcept;
+  static std::int64_t value(const std::int64_t* row, const Part& part) noexcept;
+  std::uint64_t code(AgentIndex agent, const std::int64_t* row) const noexcept;
 
   OrderShape shape_;
   std::vector<Part> parts_;
-  std::vector<const std::int64_t*> needed_, unwanted_;  // columns: free and observed
-  std::size_t lanes_ = 0;                               // of `needed`
-  std::size_t coded_ = 0;                               // parts in the code
+  std::vector<const std::int64_t*> unwanted_;  // columns: observed
+  std::size_t lanes_ = 0;                      // of the needed slots
+  std::size_t coded_ = 0;                      // parts in the code
   bool code_is_exact_ = false;
   mutable bool is_outgrown_ = false;
   bool is_attached_ = false;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/large_pages.hpp"
 #include "sched/index/agent_key.hpp"
 
 namespace bai::sched {
@@ -93,7 +94,7 @@ class OrderTree {
   class Walk;
 
   const AgentKey& keys_;
-  std::vector<Node> nodes_;
+  std::vector<Node, base::LargePages<Node>> nodes_;
   std::vector<Head> heads_;
   std::vector<std::uint32_t> unused_nodes_;
   std::vector<std::int64_t> lows_;     // by node: the values of the key of its bound

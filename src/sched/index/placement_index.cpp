@@ -26,6 +26,9 @@ namespace {
 
 constexpr AgentIndex kGone = 0xffff'ffff;
 
+// Questions whether anyone fits before they get an order: for each scan that best() is given.
+constexpr std::uint32_t kMissesForOrder = 4;
+
 // Candidates that may have enough by their levels but do not; past this many a scan is faster.
 std::size_t misses_max(std::size_t agents) { return 64 + agents / 16; }
 
@@ -262,11 +265,29 @@ std::optional<AgentIndex> PlacementIndex::best(const AgentTable& agents,
 std::optional<bool> PlacementIndex::any(const AgentTable& agents, const Requirement& requirement,
                                         std::uint32_t container_limit, const AgentTest& test) {
   if (requirement.containers > container_limit) return false;
-  const auto it = std::ranges::find_if(kinds_, [&](const Kind& kind) {
-    return kind.order && kind.architecture == requirement.architecture &&
-           same_slots(kind.slots, requirement.slots);
+  if (agents.size() < limits_.scan_below) return std::nullopt;
+  // Whichever order there is; one with a key, if possible: that one is kept up to date anyway.
+  const Kind* keyless = nullptr;
+  auto it = std::ranges::find_if(kinds_, [&](const Kind& kind) {
+    if (!kind.order || kind.architecture != requirement.architecture ||
+        !same_slots(kind.slots, requirement.slots)) {
+      return false;
+    }
+    if (kind.key.empty()) keyless = &kind;
+    return !kind.key.empty();
   });
-  if (it == kinds_.end() || agents.size() < limits_.scan_below) return std::nullopt;
+  if (it == kinds_.end() && keyless != nullptr) it = kinds_.begin() + (keyless - kinds_.data());
+  if (it == kinds_.end()) {
+    // When nothing is ever found nobody asks for the best: an order without a key then says so.
+    Kind& kind = kind_of(requirement, {});
+    if (kind.scans < limits_.build_after) {
+      kind.used = ++lookups_;
+      if (++kind.misses < kMissesForOrder * (limits_.build_after + 1)) return std::nullopt;
+      kind.scans = limits_.build_after;
+    }
+    if (order_of(kind) == nullptr) return std::nullopt;
+    it = kinds_.begin() + (&kind - kinds_.data());
+  }
   it->used = ++lookups_;
   catch_up(*it->order, agents);
   bool gave_up = false;

@@ -62,7 +62,7 @@ class PlacementIndex {
     std::uint32_t architecture = 0;
     std::vector<std::pair<SlotIndex, bool>> slots;  // and whether more than 0 is asked for
     std::vector<KeyPart> key;
-    std::uint32_t scans = 0;
+    std::uint32_t scans = 0, misses = 0;
     std::uint64_t used = 0;  // when, counted in lookups
     std::unique_ptr<Order> order;
     Kind();

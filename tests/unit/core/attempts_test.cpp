@@ -289,9 +289,9 @@ TEST_CASE("PREPARING and PULLING have a deadline: the agent that is slow is blam
   CHECK(w.session(id).status_info == "PREPARING took too long");
 }
 
-TEST_CASE("SCHEDULED, RESERVED, PULLING and PREPARED have the same deadline") {
-  for (const SessionStatus status : {SessionStatus::Scheduled, SessionStatus::Reserved,
-                                     SessionStatus::Pulling, SessionStatus::Prepared}) {
+TEST_CASE("SCHEDULED, PULLING and PREPARED have the same deadline") {
+  for (const SessionStatus status :
+       {SessionStatus::Scheduled, SessionStatus::Pulling, SessionStatus::Prepared}) {
     World w;
     w.is_stored = false;
     w.add_agent("a1");

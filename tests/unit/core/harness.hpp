@@ -16,6 +16,7 @@
 #include "core/accounting.hpp"
 #include "core/handlers.hpp"
 #include "core/lifecycle.hpp"
+#include "core/preemption.hpp"
 #include "repo/repo.hpp"
 #include "service/service.hpp"
 
@@ -81,14 +82,14 @@ class World {
     core::Context ctx = context();
     if constexpr (std::is_void_v<decltype(f(ctx))>) {
       f(ctx);
+      core::admit_reserved(ctx, 0);
       finish(true);
     } else {
       auto result = f(ctx);
-      if constexpr (requires { result.error(); }) {
-        finish(result.has_value());
-      } else {
-        finish(true);
-      }
+      bool keep = true;
+      if constexpr (requires { result.error(); }) keep = result.has_value();
+      if (keep) core::admit_reserved(ctx, 0);
+      finish(keep);
       return result;
     }
   }
