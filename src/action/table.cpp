@@ -45,9 +45,20 @@ constexpr ActionInfo call(std::string_view entity, std::string_view operation,
   return info;
 }
 
+template <Action A>
+constexpr ActionInfo ask(std::string_view entity, std::string_view operation,
+                         Permission permission) {
+  ActionInfo info{A::kName, entity, operation, permission};
+  info.ask = [](core::Context& ctx, const Caller& caller, const void* action) {
+    return service::ask(ctx, caller, *static_cast<const A*>(action));
+  };
+  return info;
+}
+
 constexpr std::array kActions = {
     write<CreateSession>("session", "create", Permission::AnyUser),
     write<DestroySession>("session", "terminate", Permission::SessionOwner),
+    ask<WhatIf>("session", "what_if", Permission::AnyUser),
     write<RenameSession>("session", "rename", Permission::SessionOwner),
     call<ExecuteCode>("session", "execute", Permission::SessionOwner),
     call<InterruptSession>("session", "interrupt", Permission::SessionOwner),

@@ -8,6 +8,7 @@
 
 #include "core/context.hpp"
 #include "service/service.hpp"
+#include "service/what_if.hpp"
 
 namespace bai::action {
 
@@ -24,9 +25,11 @@ using ErasedReply = std::move_only_function<void(ErasedResult)>;
 struct ActionInfo {
   std::string_view name, entity, operation;
   Permission permission;
-  // Exactly one of these two. Writers run on the loop; calls go to an agent, off the loop.
+  // Exactly one of these three. Writers run on the loop; calls go to an agent, off the loop; what
+  // asks the planner works on a copy of the state.
   ErasedResult (*write)(core::Context&, const Caller&, const void* action) = nullptr;
   void (*call)(service::CallContext, const void* action, ErasedReply) = nullptr;
+  Result<service::Question> (*ask)(core::Context&, const Caller&, const void* action) = nullptr;
   // The session that an action is about; null where it is about none.
   SessionId (*session)(const void* action) = nullptr;
 };
