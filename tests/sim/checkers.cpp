@@ -43,6 +43,14 @@ void Simulation::check_sessions(const Snapshot& snapshot) {
       accepted.ran = true;
       ++totals_.ran;
     }
+    if (before != session->status && session->status == SessionStatus::Rescheduling) {
+      ++accepted.preempted;
+    }
+    const bool leaves = session->status == SessionStatus::Rescheduling ||
+                        session->status_info == "PREEMPTED_BY_SCHEDULER";
+    if (before == SessionStatus::Running && before != session->status && leaves) {
+      ++totals_.preempted;
+    }
     if (before != session->status) {
       note(fmt::format("{}: {} -> {} {}", accepted.name, to_string(before),
                        to_string(session->status), session->status_info));
@@ -97,7 +105,8 @@ void Simulation::check_truth() {
     batches[record.session] += record.batches;
   }
   for (const auto& [session, count] : batches) {
-    if (count > 1) {
+    const auto accepted = accepted_.find(session);
+    if (count > 1 + (accepted != accepted_.end() ? accepted->second.preempted : 0)) {
       return report("batch-twice",
                     fmt::format("session {} ran its batch {} times", to_string(session), count));
     }
@@ -208,6 +217,7 @@ void Simulation::check_settled_statuses() {
     };
     if (accepted.destroy_done && !is_terminal(session.status)) complain("was destroyed");
     if (accepted.destroy_asked || config_.agent_faults) continue;
+    if (session.status_info == "PREEMPTED_BY_SCHEDULER") continue;
     if (session.type != SessionType::Batch) {
       if (is_terminal(session.status)) complain("ended though nobody wanted it");
       continue;

@@ -44,6 +44,8 @@ void Simulation::create_session() {
   request.name = fmt::format("session-{}", next_name_++);
   request.image = random_.chance(0.5) ? "local/python:3" : "example.org/lab/python:3.11";
   request.priority = random_.between(0, 20);
+  request.job_priority = random_.between(0, 2);
+  request.is_preemptible = random_.chance(0.8);
   request.slots = {{"cpu", Amount{random_.between(2, 6) * 500}},
                    {"mem", Amount{random_.between(3, 8) << 29}}};
   if (random_.chance(0.35)) {

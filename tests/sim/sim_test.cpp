@@ -38,6 +38,7 @@ void add_up(Totals& sum, const Totals& part) {
   sum.calls += part.calls;
   sum.ran += part.ran;
   sum.batches += part.batches;
+  sum.preempted += part.preempted;
 }
 
 }  // namespace
@@ -63,14 +64,15 @@ TEST_CASE("simulation: seeds") {
   }
   fmt::print(
       "simulation: {} seeds from {}, {} failed; {} steps, {} checks, {} commits, {} manager "
-      "restarts, {} sessions accepted, {} refused, {} ran, {} batches, {} calls\n",
+      "restarts, {} sessions accepted, {} refused, {} ran, {} batches, {} preempted, {} calls\n",
       count, first, failed, totals.steps, totals.checks, totals.commits, totals.restarts,
-      totals.accepted, totals.refused, totals.ran, totals.batches, totals.calls);
+      totals.accepted, totals.refused, totals.ran, totals.batches, totals.preempted, totals.calls);
   if (!only && failed == 0 && count >= kSeeds) {  // the simulation itself must not fall asleep
     CHECK(totals.ran > 20 * count / 2);
     CHECK(totals.batches > count);
     CHECK(totals.restarts > count);
     CHECK(totals.refused > 0);
+    CHECK(totals.preempted > count / 10);
   }
 }
 

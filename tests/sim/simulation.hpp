@@ -61,7 +61,7 @@ struct Finding {
 
 struct Totals {
   std::uint64_t steps = 0, checks = 0, restarts = 0, commits = 0;
-  std::uint64_t accepted = 0, refused = 0, calls = 0, ran = 0, batches = 0;
+  std::uint64_t accepted = 0, refused = 0, calls = 0, ran = 0, batches = 0, preempted = 0;
 };
 
 class Simulation {
@@ -84,6 +84,7 @@ class Simulation {
     bool destroy_asked = false;
     bool destroy_done = false;  // and answered
     bool ran = false;
+    std::uint32_t preempted = 0;  // and waited again
     SessionStatus last = SessionStatus::Pending;
   };
   struct Creation {

@@ -24,7 +24,7 @@ constexpr const char* kFixture = R"({
   "project_members": [{"project": "11111111-0000-0000-0000-000000000001",
                        "user": "22222222-0000-0000-0000-000000000001"}],
   "resource_groups": [{"name": "default", "is_default": true, "scheduler": "@scheduler",
-                       "agent_selection_strategy": "@selector"}],
+                       "agent_selection_strategy": "@selector", "policy_options": @options}],
   "resource_group_grants": [{"resource_group": "default", "scope_kind": "domain",
                              "scope": "default"}],
   "images": [{"id": "33333333-0000-0000-0000-000000000001",
@@ -172,6 +172,10 @@ void Simulation::load_fixture() {
   std::string text = kFixture;
   replace(text, "@scheduler", kSchedulers[random_.below(2)]);
   replace(text, "@selector", kSelectors[random_.below(3)]);
+  static constexpr const char* kOptions[] = {
+      "{}", R"({"preemption": {"enabled": true}})",
+      R"({"preemption": {"enabled": true, "mode": "reschedule", "order": "newest"}})"};
+  replace(text, "@options", kOptions[random_.below(3)]);
   replace(text, "@concurrency", random_.chance(0.3) ? "7" : "0");
   auto document = Json::parse(text);
   if (!document) return report("fixture", document.error().message);
