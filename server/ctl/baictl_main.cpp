@@ -30,6 +30,9 @@ void add_session_options(CLI::App& app, NewSession& session) {
   app.add_option("--reservation", session.reservation, "Reservation to run in");
   app.add_option("--priority", session.priority, "0 to 100, higher goes first")
       ->capture_default_str();
+  app.add_option("--job-priority", session.job_priority,
+                 "It may preempt sessions whose own is lower, where that is allowed")
+      ->capture_default_str();
 }
 
 }  // namespace
@@ -78,22 +81,32 @@ int main(int argc, char** argv) {
   std::int64_t wait_s = 0;
   auto* create_command =
       session->add_subcommand("create", "Create a session and wait until it runs");
-  create_command->add_option("image", create.image, "Image")->capture_default_str();
-  create_command->add_option("--type", create.type, "interactive or batch")->capture_default_str();
-  create_command->add_option("--startup-command", create.startup_command,
-                             "What a batch session runs");
-  create_command->add_option("--timeout", create.batch_timeout,
-                             "Limit of a batch session, e.g. 30m");
-  create_command->add_option("--cluster-size", create.cluster_size, "Kernels")
-      ->capture_default_str();
-  create_command->add_flag("--multi-node", create.multi_node, "Kernels may be on several agents");
+  const auto add_creation = [&create, &json](CLI::App* command) {
+    command->add_option("image", create.image, "Image")->capture_default_str();
+    command->add_option("--type", create.type, "interactive or batch")->capture_default_str();
+    command->add_option("--startup-command", create.startup_command, "What a batch session runs");
+    command->add_option("--timeout", create.batch_timeout, "Limit of a batch session, e.g. 30m");
+    command->add_option("--cluster-size", create.cluster_size, "Kernels")->capture_default_str();
+    command->add_flag("--multi-node", create.multi_node, "Kernels may be on several agents");
+    command->add_flag("--json", json, "JSON output");
+    add_session_options(*command, create);
+  };
+  add_creation(create_command);
   create_command->add_flag("--enqueue-only", enqueue_only, "Do not wait");
   create_command->add_option("--max-wait", wait_s, "Seconds to wait; 0: until it runs");
-  create_command->add_flag("--json", json, "JSON output");
-  add_session_options(*create_command, create);
   create_command->callback([&] {
     status = with_client(
         [&](Client& c) { return session_create(c, create, enqueue_only, wait_s, json); });
+  });
+
+  std::string supposed_agents;
+  auto* what_if_command =
+      app.add_subcommand("what-if", "Whether a session would start now, and if not why and when");
+  add_creation(what_if_command);
+  what_if_command->add_option("--agents", supposed_agents,
+                              "JSON file with agents that would be there, too (superadmins)");
+  what_if_command->callback([&] {
+    status = with_client([&](Client& c) { return what_if(c, create, supposed_agents, json); });
   });
 
   bool all = false;

@@ -66,6 +66,7 @@ Result<Json> creation_body(const NewSession& session) {
                             {"group", session.project},
                             {"domain", session.domain},
                             {"priority", session.priority},
+                            {"job_priority", session.job_priority},
                             {"clusterSize", session.cluster_size},
                             {"clusterMode", session.multi_node ? "multi-node" : "single-node"},
                             {"config", std::move(config)}});
@@ -184,23 +185,6 @@ int session_remove(Client& client, const std::vector<std::string>& sessions, boo
   }
   if (json) print_json(results);
   return worst;
-}
-
-int session_why(Client& client, const std::string& session, bool json) {
-  const auto answer = client.call("GET", "/session/" + encode(session) + "/why");
-  if (!answer) return report(answer.error());
-  if (json) return print_json(*answer);
-  const Json& pending = (*answer)["pending"];
-  const std::string_view info = (*answer)["status_info"].as_string();
-  fmt::print("{} is {}{}\n", (*answer)["name"].as_string(), (*answer)["status"].as_string(),
-             info.empty() ? "" : fmt::format(" ({})", info));
-  if (pending.is_object()) {
-    fmt::print("{}\n", pending["message"].as_string());
-    if (pending["missing"].size() > 0) fmt::print("missing: {}\n", slots_text(pending["missing"]));
-  } else if ((*answer)["status"].as_string() == "PENDING") {
-    fmt::print("It has not been looked at yet.\n");
-  }
-  return kOk;
 }
 
 int agent_list(Client& client, bool json) {

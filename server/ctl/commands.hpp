@@ -18,7 +18,7 @@ struct NewSession {
   std::string resource_group, project = "default", domain = "default";
   std::string batch_timeout;
   std::string reservation;  // to run in
-  std::int64_t priority = 10;
+  std::int64_t priority = 10, job_priority = 0;
   std::int64_t cluster_size = 1;
   bool multi_node = false;
 };
@@ -42,6 +42,8 @@ int session_exec(Client& client, const std::string& session, const std::string& 
 int session_remove(Client& client, const std::vector<std::string>& sessions, bool forced,
                    bool recursive, bool json);
 int session_why(Client& client, const std::string& session, bool json);
+// `agents_file`: of agents that would be there; empty: none.
+int what_if(Client& client, NewSession session, const std::string& agents_file, bool json);
 int agent_list(Client& client, bool json);
 
 struct NewReservation {

@@ -244,6 +244,7 @@ Result<std::unique_ptr<RestApi>> RestApi::create(RestOptions options, Manager& m
       std::make_unique<RestContext>(std::move(options), manager, metrics, std::move(*proxies));
   RouteList routes, internal;
   add_system_routes(routes);
+  add_what_if_routes(routes);
   add_session_routes(routes);
   add_session_call_routes(routes);
   add_session_file_routes(routes);

@@ -92,21 +92,6 @@ void get_session(RestContext&, ExchangePtr exchange) {
   exchange->ok(session_info(*exchange->snapshot, *session, exchange->request().arrival));
 }
 
-// Ours: why it waits, in words.
-void get_why(RestContext&, ExchangePtr exchange) {
-  const Session* session = find_session(exchange);
-  if (!session) return;
-  const Snapshot& snapshot = *exchange->snapshot;
-  exchange->ok(Json::object({{"id", to_string(session->id)},
-                             {"name", session->name},
-                             {"status", to_string(session->status)},
-                             {"status_info", session->status_info},
-                             {"resource_group", session->resource_group.str()},
-                             {"requested_slots", slots_to_json_humanized(snapshot.slot_types(),
-                                                                         session->requested_slots)},
-                             {"pending", pending_reason(snapshot, *session)}}));
-}
-
 void get_status_history(RestContext&, ExchangePtr exchange) {
   const Session* session = find_session(exchange, true);
   if (!session) return;
@@ -248,7 +233,6 @@ void add_session_routes(RouteList& routes) {
                  {"DELETE", "/session/{session}", Guard::User, destroy_session},
                  {"POST", "/session/{session}/rename", Guard::User, rename_session},
                  {"GET", "/session/{session}/status-history", Guard::User, get_status_history},
-                 {"GET", "/session/{session}/why", Guard::User, get_why},
                  {"GET", "/session/{session}/history", Guard::User, get_history}});
 }
 

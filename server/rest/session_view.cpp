@@ -43,8 +43,10 @@ std::string_view registry_of(std::string_view image) {
 Json time_or_null(Timestamp time) { return time.ns == 0 ? Json() : Json(to_iso8601(time)); }
 
 Json pending_reason(const Snapshot& snapshot, const Session& session) {
-  if (!waiting(session)) return {};
-  const PendingReason& reason = *session.pending_reason;
+  return waiting(session) ? reason_view(snapshot, *session.pending_reason) : Json();
+}
+
+Json reason_view(const Snapshot& snapshot, const PendingReason& reason) {
   Json rejected = Json::object();
   for (const auto& [what, agents] : reason.rejected) rejected.set(what, agents);
   return Json::object({{"code", reason.code},
@@ -52,7 +54,8 @@ Json pending_reason(const Snapshot& snapshot, const Session& session) {
                        {"missing", slots_to_json(snapshot.slot_types(), reason.missing)},
                        {"position", reason.position},
                        {"rejected", std::move(rejected)},
-                       {"expected_start", time_or_null(reason.expected_start)}});
+                       {"expected_start", time_or_null(reason.expected_start)},
+                       {"expected_basis", reason.expected_basis}});
 }
 
 Json service_ports(const Snapshot& snapshot, const Session& session) {

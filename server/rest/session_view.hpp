@@ -8,8 +8,10 @@ namespace bai::server {
 
 // The flat object of GET /session/{X}: 24 members of the contract.
 Json session_info(const Snapshot& snapshot, const Session& session, Timestamp now);
-// {"code", "message", "missing", "position"}; null when nothing is known.
+// {"code", "message", "missing", "position", "expected_start", ...}; null when nothing is known.
 Json pending_reason(const Snapshot& snapshot, const Session& session);
+// The same of a reason by itself, e.g. of an answer to what-if.
+Json reason_view(const Snapshot& snapshot, const PendingReason& reason);
 // What clients see of the main kernel's services: {name, protocol, ports, ...} each.
 Json service_ports(const Snapshot& snapshot, const Session& session);
 // An element of a session search: the contract's members and status_info, pending, ...

@@ -227,16 +227,35 @@ class Sessions(unittest.TestCase):
         session = self.create("life-large", enqueueOnly=True,
                               config={"resources": {"cpu": "100", "mem": "256m"}})["sessionId"]
         end = time.monotonic() + 10
-        while not (why := self.user("GET", f"/session/{session}/why").json)["pending"]:
+        while "pending" not in (info := self.user("GET", f"/session/{session}").json)["statusData"]:
             self.assertLess(time.monotonic(), end)
             time.sleep(0.02)
+        why = self.user("GET", f"/session/{session}/why").json
         self.assertTrue(why["pending"]["message"])
-        info = self.user("GET", f"/session/{session}").json
+        self.assertFalse(why["starts_now"])
         self.assertEqual(("PENDING", why["pending"]["message"]),
                          (info["status"], info["statusInfo"]))
         self.assertIn("pending", info["statusData"])
         answer = self.user("DELETE", f"/session/{session}")
         self.assertEqual({"stats": {"status": "cancelled"}}, answer.json)
+
+    def test_what_if(self):
+        body = create_body("life-maybe")
+        yes = self.user("POST", "/session/_/what-if", body)
+        self.assertEqual(200, yes.status)
+        self.assertTrue(yes.json["starts_now"], yes.json)
+        self.assertEqual(["main1"], list(yes.json["agents"]))
+        large = create_body("life-maybe", config={"resources": {"cpu": "100", "mem": "256m"}})
+        no = self.user("POST", "/session/_/what-if", large).json
+        self.assertFalse(no["starts_now"])
+        self.assertTrue(no["pending"]["message"])
+        agents = [{"id": "i-supposed", "resource_group": "default", "architecture": "x86_64",
+                   "available_slots": {"cpu": "128", "mem": "64g"}}]
+        self.assertEqual(403, self.user("POST", "/session/_/what-if", large | {"agents": agents}).status)
+        supposed = self.admin("POST", "/session/_/what-if", large | {"agents": agents})
+        self.assertEqual(200, supposed.status, supposed.json)
+        self.assertEqual({"main1": "i-supposed"}, supposed.json["agents"])
+        self.assertEqual(404, self.user("GET", "/session/life-maybe").status)
 
     def test_wait_runs_out(self):
         answer = self.user("POST", "/session", create_body(

@@ -201,6 +201,32 @@ TEST_CASE("a session that waits says why, in its own words and in its info") {
   CHECK(info["statusData"]["pending"] == why["pending"]);
 }
 
+TEST_CASE(
+    "what-if answers without creating, and takes agents that would be there from superadmins") {
+  World world;
+  world.add_agent("2");
+  Json body = World::create("maybe", true, "2");
+  const auto yes = world.json(kUser, "POST", "/session/_/what-if", body);
+  CHECK(yes["starts_now"].as_bool());
+  CHECK(yes["pending"].is_null());
+  CHECK(yes["agents"].members().size() == 1);
+  CHECK(world.call(kUser, "GET", "/session/maybe").status == 404);
+  body = World::create("maybe", true, "64");
+  const auto no = world.json(kUser, "POST", "/session/_/what-if", body);
+  CHECK_FALSE(no["starts_now"].as_bool(true));
+  CHECK_FALSE(no["pending"]["code"].as_string().empty());
+  CHECK(no["pending"]["missing"].size() > 0);
+  Json agents = Json::array();
+  agents.push_back(
+      Json::object({{"id", "i-new"},
+                    {"resource_group", "default"},
+                    {"architecture", "x86_64"},
+                    {"available_slots", Json::object({{"cpu", "64"}, {"mem", "1t"}})}}));
+  body.set("agents", agents);
+  CHECK(world.call(kUser, "POST", "/session/_/what-if", body).status == 403);
+  CHECK(world.call(kUser, "POST", "/session/_/what-if", Json::object()).status == 400);
+}
+
 TEST_CASE("a failing commit is a 503, nothing half-done is visible, service resumes") {
   World world;
   world.add_agent();
