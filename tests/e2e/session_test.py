@@ -2,11 +2,14 @@
 
 import io
 import json
+import os
+import subprocess
 import tarfile
+import tempfile
 import time
 import unittest
 
-from bai_client import ADMIN, Client, Server, create_body
+from bai_client import ADMIN, BIN_DIR, USER, Client, Server, create_body
 
 
 def multipart(files):
@@ -55,6 +58,12 @@ class Sessions(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         cls.server.close()
+
+    def directory(self):
+        if not hasattr(self, "kept"):
+            self.kept = tempfile.TemporaryDirectory(prefix="bai-e2e-")
+            self.addCleanup(self.kept.cleanup)
+        return self.kept.name
 
     def create(self, name, **changes):
         answer = self.user("POST", "/session", create_body(name, **changes))
@@ -256,6 +265,30 @@ class Sessions(unittest.TestCase):
         self.assertEqual(200, supposed.status, supposed.json)
         self.assertEqual({"main1": "i-supposed"}, supposed.json["agents"])
         self.assertEqual(404, self.user("GET", "/session/life-maybe").status)
+
+    def test_what_if_on_the_command_line(self):
+        agents = os.path.join(self.directory(), "agents.json")
+        with open(agents, "w", encoding="utf-8") as out:
+            json.dump([{"id": "i-supposed", "resource_group": "default", "architecture": "x86_64",
+                        "available_slots": {"cpu": "128", "mem": "64g"}}], out)
+
+        def ask(keys, *arguments):
+            environ = {**os.environ, "BACKEND_ENDPOINT": f"http://127.0.0.1:{self.server.port}",
+                       "BACKEND_ACCESS_KEY": keys[0], "BACKEND_SECRET_KEY": keys[1],
+                       "BAICTL_CONFIG": os.path.join(self.directory(), "none.json")}
+            return subprocess.run([os.path.join(BIN_DIR, "baictl"), "what-if", *arguments], env=environ,
+                                  capture_output=True, text=True, timeout=20, check=False)
+
+        yes = ask(USER, "-r", "cpu=1", "-r", "mem=256m")
+        self.assertEqual((0, "It would start now."), (yes.returncode, yes.stdout.splitlines()[0]), yes)
+        large = ("-r", "cpu=100", "-r", "mem=256m")
+        no = ask(USER, *large)
+        self.assertEqual((0, "It would not start now."), (no.returncode, no.stdout.splitlines()[0]), no)
+        self.assertIn("expected start", no.stdout)
+        supposed = ask(ADMIN, *large, "--agents", agents, "--json")
+        self.assertEqual({"main1": "i-supposed"}, json.loads(supposed.stdout)["agents"], supposed)
+        self.assertNotEqual(0, ask(USER, *large, "--agents", agents).returncode)
+        self.assertNotEqual(0, ask(USER, *large, "--agents", agents + ".none").returncode)
 
     def test_wait_runs_out(self):
         answer = self.user("POST", "/session", create_body(
