@@ -10,8 +10,10 @@ namespace {
 // When it got its agents.
 Timestamp began(const Session& session) {
   if (session.starts_at != Timestamp{}) return session.starts_at;
-  for (const auto& [status, at] : session.status_times) {
-    if (status == to_string(SessionStatus::Scheduled)) return at;
+  for (const SessionStatus got : {SessionStatus::Scheduled, SessionStatus::Reserved}) {
+    for (const auto& [status, at] : session.status_times) {
+      if (status == to_string(got)) return at;
+    }
   }
   return session.created_at;
 }
