@@ -17,15 +17,15 @@ from .cluster import Cluster, User
 from .errors import (AlreadyExists, BaiError, Cancelled, Conflict, Corruption, DeadlineExceeded, InDoubt, Internal,
                      InvalidArgument, NotFound, PermissionDenied, QuotaExceeded, Unauthenticated, Unavailable,
                      Unschedulable, Unsupported)
-from .policies import BandSorter, Policy, PolicyError, Refusal, Selector, Sequencer, Validator
-from .values import AgentSpec, Why
+from .policies import BandSorter, Policy, PolicyError, Refusal, ScoreSelector, Selector, Sequencer, Validator
+from .values import AgentSpec, Prospect, Why
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Agent", "AgentSpec", "AlreadyExists", "BaiError", "BandSorter", "Cancelled", "Candidates", "Cluster", "Conflict",
     "Corruption", "DeadlineExceeded", "Demand", "Image", "InDoubt", "Internal", "InvalidArgument", "Kernel", "NotFound",
-    "PendingSession", "PermissionDenied", "Policy", "PolicyError", "Project", "QuotaExceeded", "Refusal",
-    "ResourceGroup", "SchedulingHistory", "Selector", "Sequencer", "Session", "Snapshot", "Unauthenticated",
+    "PendingSession", "PermissionDenied", "Policy", "PolicyError", "Project", "Prospect", "QuotaExceeded", "Refusal",
+    "ResourceGroup", "SchedulingHistory", "ScoreSelector", "Selector", "Sequencer", "Session", "Snapshot", "Unauthenticated",
     "Unavailable", "Unschedulable", "Unsupported", "User", "Validator", "View", "Why",
 ]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, 
 
 from . import _core
 from .errors import BaiError, InvalidArgument, NotFound
-from .policies import Policy, PolicyError, Selector, Sequencer, Validator
+from .policies import Policy, PolicyError, ScoreSelector, Selector, Sequencer, Validator
 from .values import (DEFAULT, DEFAULT_IMAGE, DEFAULT_MEMORY, DEFAULT_SLOTS, KEEP_ENDED, AgentSpec, Behaviour, Moment,
-                     Seconds, SessionLike, Slots, Why, command, make_id, policy_name, statuses)
+                     Seconds, SessionLike, Slots, Prospect, Why, command, make_id, policy_name, statuses)
 
 if TYPE_CHECKING:
     import numpy
@@ -82,7 +82,7 @@ class Cluster:
 
     def __init__(self, agents: "int | Iterable[str | Slots | AgentSpec]" = 1, slots: Slots | None = None,
                  policy: "str | Mapping[str, Any] | Policy | None" = None, storage: "str | os.PathLike[str]" = "memory",
-                 seed: int = 0, *, policies: "Mapping[str, Sequencer | Selector | Validator] | None" = None,
+                 seed: int = 0, *, policies: "Mapping[str, Sequencer | Selector | ScoreSelector | Validator] | None" = None,
                  behaviour: Behaviour | None = None, options: Mapping[str, Any] | None = None,
                  limits: Mapping[str, Any] | None = None, shuffle: bool = False) -> None:
         path = "" if storage == "memory" else os.fspath(storage)
@@ -118,7 +118,8 @@ class Cluster:
     # ---- what there is
 
     def _register(self, name: str, own: Any) -> None:
-        for kind, method in (("sequencer", "order"), ("validator", "check"), ("selector", "select")):
+        for kind, method in (("sequencer", "order"), ("validator", "check"), ("selector", "select"),
+                             ("selector", "score")):
             if callable(getattr(own, method, None)):
                 return self._engine.add_policy(kind, name, own)
         raise InvalidArgument(f"policy {name}: must be a Sequencer, a Validator or a Selector, not {own!r}")
@@ -320,6 +321,44 @@ class Cluster:
             raise answer
         return str(answer)
 
+    def what_if(self, slots: Slots | None = None, *, session: SessionLike | None = None, user: User | None = None,
+                cpu: "int | float | str | None" = None, mem: "int | float | str | None" = None,
+                gpus: int | None = None, duration: Seconds | None = None, timeout: Seconds | None = None,
+                kernels: int | None = None, new_agents: "Iterable[Mapping[str, Any]]" = (), **more: Any) -> Prospect:
+        """Whether a session would start now, and where; if not, why and when. Creates nothing.
+
+        slots, cpu, mem, gpus, duration, timeout, kernels, more
+            Of the session, as for submit; refused for the same reasons.
+        session
+            Instead of all these: one that waits.
+        new_agents
+            Agents that would be there, too, as rows of a fixture: {"id": "new", "available_slots": {"cpu": "8"}}.
+            Of one that is there, what the row does not name stays.
+
+        >>> with Cluster(agents=1, slots={"cpu": 4}) as cluster:
+        ...     cluster.what_if(cpu=8).starts_now
+        False
+        """
+        described = (slots, cpu, mem, gpus, duration, timeout, kernels)
+        if session is not None and (more or any(part is not None for part in described)):
+            raise InvalidArgument("what_if: asks about either a session that waits or one that is described")
+        owner = user or self._default_user
+        rows = [{"resource_group": "default", "architecture": "x86_64", **row} for row in new_agents]
+        request = None
+        if session is None:
+            request = self._request(owner, slots, cpu, mem, gpus, duration, 0, timeout,
+                                    {"cluster_size": kernels, **more})
+        waiting = None if session is None else self.session(session).id
+        answer = self._engine.what_if(owner.access_key, request, waiting, rows or None)
+        reason = answer["reason"]
+        why = None if reason is None else self._reason(waiting or "", reason)
+        return Prospect(answer["starts_now"], answer["agents"], answer["victims"], why)
+
+    @staticmethod
+    def _reason(session: str, reason: "Mapping[str, Any]") -> Why:
+        return Why(session, "PENDING", reason["code"], reason["message"], **{
+            name: reason[name] for name in ("missing", "position", "rejected", "expected_start", "expected_basis")})
+
     def submit_many(self, requests: "Iterable[Mapping[str, Any]]", user: User | None = None,
                     return_exceptions: bool = False) -> "List[Any]":
         """Queues sessions at once, each given by the arguments of submit; one commit, one scheduling pass. They are
@@ -398,17 +437,24 @@ class Cluster:
         """
         return self._engine.snapshot().array(entity, list(fields))
 
-    def why(self, session: SessionLike) -> Why:
-        """Why a session waits; for one that does not, where it is."""
+    def why(self, session: SessionLike, *, fresh: bool = False) -> Why:
+        """Why a session waits, as the last pass found; for one that does not, where it is.
+
+        fresh
+            Asks the planner now, in full wherever the session is in the queue: its position, what its best agent
+            lacks, and when it starts as far as that can be expected.
+        """
         row = self.session(session)
+        if fresh and row.status == "PENDING":
+            prospect = self.what_if(session=row)
+            return prospect.why or Why(row.id, row.status, "starts-now", "It starts with the next pass.", {}, 0)
         reason = row.pending_reason
         if row.status == "PENDING" and reason is None:
             return Why(row.id, row.status, "not-considered", "The scheduler has not looked at it yet.", {}, 0)
         if reason is None or row.status != "PENDING":
             message = f"{row.status}: {row.status_info}" if row.status_info else row.status
             return Why(row.id, row.status, "", message, {}, 0)
-        return Why(row.id, row.status, reason["code"], reason["message"], **{
-            name: reason[name] for name in ("missing", "position", "rejected", "expected_start", "expected_basis")})
+        return self._reason(row.id, reason)
 
     def history(self, session: SessionLike) -> "List[_core.SchedulingHistory]":
         """What the scheduler has recorded about a session."""

@@ -19,7 +19,7 @@ from .errors import InvalidArgument
 if TYPE_CHECKING:
     from ._core import Candidates, Demand, PendingSession, View
 
-__all__ = ["BandSorter", "Policy", "PolicyError", "Refusal", "Selector", "Sequencer", "Validator"]
+__all__ = ["BandSorter", "Policy", "PolicyError", "Refusal", "ScoreSelector", "Selector", "Sequencer", "Validator"]
 
 
 class Selector:
@@ -29,13 +29,32 @@ class Selector:
         """The index of one of ``candidates`` (there is at least one), or None to leave the session waiting."""
         raise NotImplementedError(f"{type(self).__name__}.select")
 
+    # A method ``device(view, demand, agent, slot, units, free)`` chooses which of the agent's devices gives ``units``,
+    # less than a whole one: an index into ``free``, what each has. Without it: the first of those with the least room.
+
+
+class ScoreSelector:
+    """Decides where by rating agents: the highest score wins, the first agent among equals.
+
+    Scores are kept until what the agent has free changes, so they may rest on nothing else. It may have a method
+    ``device`` as a Selector may.
+    """
+
+    def score(self, view: "View", slots: "Mapping[str, int]", agent: int) -> int:
+        """How well ``slots``, the amounts of one kernel in units, would lie on the agent, which has room for them."""
+        raise NotImplementedError(f"{type(self).__name__}.score")
+
 
 class Sequencer:
     """Decides who goes first."""
 
     def order(self, view: "View") -> "Iterable[PendingSession]":
         """Sessions of ``view.queue()`` or ``view.band()``, each at most once; drawn one by one, so a generator that
-        looks at ``view`` sees what the pass has granted so far. Those that are left out wait."""
+        looks at ``view`` sees what the pass has granted so far. Those that are left out wait.
+
+        What is returned may have the methods ``placed(session)``: the session drawn last got its agents; and
+        ``narrow(request, longest)``: for the rest of the pass no session of that ``request`` that runs longer than
+        ``longest`` seconds can start (None: none at all), so that it may be left out."""
         raise NotImplementedError(f"{type(self).__name__}.order")
 
 
@@ -91,7 +110,7 @@ class Policy:
     """How a resource group is scheduled. Policies are names of built-in or registered ones, or objects of one's own."""
 
     scheduler: Union[str, Sequencer] = "fifo"
-    selector: Union[str, Selector] = "concentrated"
+    selector: Union[str, Selector, ScoreSelector] = "concentrated"
     #: "head-of-line", "skip-ahead", "easy" or "conservative"
     discipline: str = "head-of-line"
     #: Added to the built-in ones; they check the sessions of all resource groups.

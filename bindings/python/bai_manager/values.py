@@ -68,6 +68,22 @@ class Why:
         return self.message
 
 
+@dataclasses.dataclass(frozen=True)
+class Prospect:
+    """What would become of a session."""
+
+    starts_now: bool
+    #: Where its kernels would start, as {"main1": "agent-1"}.
+    agents: Mapping[str, str]
+    #: Ids of the sessions that would be ended for it.
+    victims: Sequence[str]
+    #: Why it would not start, and when it would; None where it starts.
+    why: Why | None
+
+    def __bool__(self) -> bool:
+        return self.starts_now
+
+
 def make_id(*parts: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, "/".join(parts)))
 

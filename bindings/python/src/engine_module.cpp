@@ -65,6 +65,33 @@ typename A::Result ask_one(Engine& engine, const Caller& caller, A action) {
   return must(std::move(engine.ask(caller, std::move(actions)).front()));
 }
 
+// About a session of `access_key` that is described, or about the one that waits (an id).
+py::dict what_if(Engine& engine, const std::string& access_key, const py::object& request,
+                 const py::object& waiting, const py::object& agents) {
+  const SnapshotPtr snapshot = engine.snapshot();
+  WhatIf action;
+  if (!request.is_none()) {
+    action.session = read_session(py::reinterpret_borrow<py::dict>(request), snapshot->slot_types(),
+                                  engine.start());
+    action.session->owner = AccessKey(access_key);
+  }
+  if (!waiting.is_none()) {
+    action.waiting = uuid_from<SessionId>(waiting.cast<std::string>(), "session");
+  }
+  if (!agents.is_none()) action.agents = json_from(agents, "agents");
+  const auto result = ask_one(engine, Caller::system(), std::move(action));
+  py::dict where;
+  for (const auto& [host, agent] : result.agents) where[py::str(host)] = agent.str();
+  py::list victims;
+  for (const SessionId& id : result.victims) victims.append(to_string(id));
+  py::dict out;
+  out["starts_now"] = result.starts_now;
+  out["agents"] = where;
+  out["victims"] = victims;
+  out["reason"] = reason_to(result.starts_now ? nullptr : &result.reason, snapshot->slot_types());
+  return out;
+}
+
 py::list destroy_session(Engine& engine, const std::string& access_key, const std::string& id,
                          bool forced, bool recursive, const std::string& reason) {
   DestroySession action;
@@ -267,6 +294,8 @@ using EngineClass = py::class_<Engine>;
 void define_actions(EngineClass& type) {
   type.def("create_sessions", &create_sessions, py::arg("access_key"), py::arg("requests"),
            "Ids, and exceptions in place of those that were refused.")
+      .def("what_if", &what_if, py::arg("access_key"), py::arg("request"), py::arg("waiting"),
+           py::arg("agents"))
       .def("destroy_session", &destroy_session, py::arg("access_key"), py::arg("id"),
            py::arg("forced"), py::arg("recursive"), py::arg("reason"))
       .def("execute", &execute, py::arg("access_key"), py::arg("id"), py::arg("code"))

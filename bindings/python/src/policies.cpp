@@ -21,6 +21,7 @@ std::shared_ptr<T> shared_under_gil(T* object) {
 struct Instance {
   std::string name, method_name;
   py::object policy, method;
+  py::object device;  // null: the policy does not choose devices
   std::shared_ptr<PolicyHost> host;
 
   [[noreturn]] void nonsense(const std::string& text) const {
@@ -63,9 +64,79 @@ std::string shown(py::handle value) {
   return shortened;
 }
 
+// The index of the device that the policy names.
+std::uint32_t choose_device(const Instance& instance, const SchedView& view, const Demand& demand,
+                            AgentIndex agent, SlotIndex slot, std::int64_t units,
+                            std::span<const std::int64_t> free) {
+  const py::gil_scoped_acquire gil;
+  return instance.run([&] {
+    const PassScope scope(view);
+    py::list rooms;
+    for (const std::int64_t room : free) rooms.append(room);
+    const py::object answer =
+        instance.device(ViewHandle{scope.pass()}, DemandHandle{scope.pass(), &demand}, agent,
+                        view.slot_name(slot), units, rooms);
+    const bool is_index = PyBool_Check(answer.ptr()) == 0 && PyIndex_Check(answer.ptr()) != 0;
+    const std::int64_t at = is_index ? py::int_(answer).cast<std::int64_t>() : -1;
+    if (at < 0 || static_cast<std::size_t>(at) >= free.size() ||
+        free[static_cast<std::size_t>(at)] < units) {
+      instance.nonsense("chose device " + shown(answer) +
+                        "; right would be the index of one that has enough free");
+    }
+    return static_cast<std::uint32_t>(at);
+  });
+}
+
+class PythonRater final : public Rater {
+ public:
+  explicit PythonRater(Shared instance) : instance_(std::move(instance)) {}
+
+  std::int64_t score(const SchedView& view, const Requirement& requirement,
+                     AgentIndex agent) const override {
+    const py::gil_scoped_acquire gil;
+    return instance_->run([&] {
+      const PassScope scope(view);
+      const py::object answer = instance_->method(ViewHandle{scope.pass()},
+                                                  units_by_name(view, requirement.slots), agent);
+      if (PyBool_Check(answer.ptr()) || PyIndex_Check(answer.ptr()) == 0) {
+        instance_->nonsense("returned " + shown(answer) + "; right would be an integer");
+      }
+      return py::int_(answer).cast<std::int64_t>();
+    });
+  }
+
+ private:
+  Shared instance_;
+};
+
+class PythonScoreSelector final : public ScoreSelector {
+ public:
+  explicit PythonScoreSelector(Shared instance) : instance_(std::move(instance)) {}
+
+  std::unique_ptr<const Rater> rater(const SchedView&) const override {
+    return std::make_unique<const PythonRater>(instance_);
+  }
+  std::uint32_t device(const SchedView& view, const Demand& demand, AgentIndex agent,
+                       SlotIndex slot, std::int64_t units,
+                       std::span<const std::int64_t> free) const override {
+    if (!instance_->device) return Selector::device(view, demand, agent, slot, units, free);
+    return choose_device(*instance_, view, demand, agent, slot, units, free);
+  }
+
+ private:
+  Shared instance_;
+};
+
 class PythonSelector final : public Selector {
  public:
   explicit PythonSelector(Shared instance) : instance_(std::move(instance)) {}
+
+  std::uint32_t device(const SchedView& view, const Demand& demand, AgentIndex agent,
+                       SlotIndex slot, std::int64_t units,
+                       std::span<const std::int64_t> free) const override {
+    if (!instance_->device) return Selector::device(view, demand, agent, slot, units, free);
+    return choose_device(*instance_, view, demand, agent, slot, units, free);
+  }
 
   std::optional<AgentIndex> select(const SchedView& view, const Demand& demand,
                                    const Candidates& candidates) const override {
@@ -167,13 +238,15 @@ class PythonOrdering final : public Ordering {
     } catch (py::error_already_set& error) {
       error.discard_as_unraisable(instance_->name.c_str());
     }
-    iterator_ = placed_ = last_ = py::object();
+    iterator_ = placed_ = narrow_ = last_ = py::object();
   }
 
   void start() {
     const py::object order = instance_->method(ViewHandle{scope_.pass()});
     const py::object placed = py::getattr(order, "placed", py::none());
     if (!placed.is_none()) placed_ = placed;
+    const py::object narrow = py::getattr(order, "narrow", py::none());
+    if (!narrow.is_none()) narrow_ = narrow;
     PyObject* iterator = PyObject_GetIter(order.ptr());
     if (iterator == nullptr) {
       PyErr_Clear();
@@ -209,10 +282,20 @@ class PythonOrdering final : public Ordering {
     instance_->run([&] { placed_(last_); });
   }
 
+  void narrow(std::uint32_t request, Duration longest) override {
+    if (!narrow_) return;
+    const py::gil_scoped_acquire gil;
+    instance_->run([&] {
+      const py::object seconds =
+          longest.ns < 0 ? py::object(py::none()) : py::object(py::float_(longest.seconds()));
+      narrow_(request, seconds);
+    });
+  }
+
  private:
   Shared instance_;
   PassScope scope_;
-  py::object iterator_, placed_, last_;
+  py::object iterator_, placed_, narrow_, last_;
 };
 
 class PythonSequencer final : public Sequencer {
@@ -266,22 +349,28 @@ void PolicyHost::rethrow() {
 
 void add_python_policy(PolicyRegistry& registry, const std::string& kind, const std::string& name,
                        py::object policy, const std::shared_ptr<PolicyHost>& host) {
-  const std::string method_name = kind == "sequencer"   ? "order"
-                                  : kind == "validator" ? "check"
-                                  : kind == "selector"  ? "select"
-                                                        : "";
+  std::string method_name = kind == "sequencer"   ? "order"
+                            : kind == "validator" ? "check"
+                            : kind == "selector"  ? "select"
+                                                  : "";
   if (method_name.empty()) invalid("There is no kind of policy named \"" + kind + "\"");
+  const bool scores = kind == "selector" && py::hasattr(policy, "score");
+  if (scores) method_name = "score";
   const py::object method = py::getattr(policy, method_name.c_str(), py::none());
   if (PyCallable_Check(method.ptr()) == 0 || PyType_Check(policy.ptr())) {
     invalid("policy " + name + ": a " + kind + " is an object with a method \"" + method_name +
             "\", not " + shown(policy));
   }
-  const Shared instance =
-      shared_under_gil(new Instance{name, method_name, std::move(policy), method, host});
+  py::object device = py::getattr(policy, "device", py::none());
+  if (kind != "selector" || PyCallable_Check(device.ptr()) == 0) device = py::object();
+  const Shared instance = shared_under_gil(
+      new Instance{name, method_name, std::move(policy), method, std::move(device), host});
   if (kind == "sequencer") {
     must(registry.add_sequencer(name, factory<PythonSequencer>(instance)));
   } else if (kind == "validator") {
     must(registry.add_validator(name, factory<PythonValidator>(instance)));
+  } else if (scores) {
+    must(registry.add_selector(name, factory<PythonScoreSelector>(instance)));
   } else {
     must(registry.add_selector(name, factory<PythonSelector>(instance)));
   }

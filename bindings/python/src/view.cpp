@@ -7,6 +7,13 @@
 
 namespace bai::python {
 
+py::dict units_by_name(const SchedView& view, const std::vector<SlotRequest>& slots) {
+  py::dict out;
+  for (const SlotRequest& request : slots)
+    out[py::str(view.slot_name(request.slot))] = request.units;
+  return out;
+}
+
 namespace {
 
 const SchedView& need(const std::shared_ptr<Pass>& pass) {
@@ -31,13 +38,6 @@ AgentIndex agent_of(const SchedView& view, std::int64_t agent) {
                           std::to_string(view.agent_count()));
   }
   return static_cast<AgentIndex>(agent);
-}
-
-py::dict units_by_name(const SchedView& view, const std::vector<SlotRequest>& slots) {
-  py::dict out;
-  for (const SlotRequest& request : slots)
-    out[py::str(view.slot_name(request.slot))] = request.units;
-  return out;
 }
 
 template <class T, class Read>
@@ -205,6 +205,102 @@ QueueOrder queue_order(const std::string& name) {
   invalid("order: must be oldest, newest or shortest, not \"" + name + "\"");
 }
 
+py::object cohort(const ViewHandle& self, const PendingHandle& session) {
+  const SchedView& view = need(self.pass);
+  need(session.pass);
+  const auto share = view.cohort(*session.session);
+  if (!share) return py::none();
+  const auto by_slot = [&](const std::vector<std::int64_t>& units, bool with_unlimited) {
+    py::dict out;
+    for (SlotIndex slot = 0; slot < units.size(); ++slot) {
+      const bool unlimited = units[slot] == CohortShare::kUnlimited;
+      if (units[slot] == 0 || (unlimited && !with_unlimited)) continue;
+      out[py::str(view.slot_name(slot))] =
+          unlimited ? py::object(py::none()) : py::object(py::int_(units[slot]));
+    }
+    return out;
+  };
+  py::dict out;
+  out["name"] = share->name;
+  out["held"] = by_slot(share->held, false);
+  out["nominal"] = by_slot(share->nominal, true);
+  return out;
+}
+
+py::dict limits(const ViewHandle& self, const std::string& scope, const PendingHandle& session) {
+  const SchedView& view = need(self.pass);
+  need(session.pass);
+  const SlotMap* found = nullptr;
+  if (scope == "project") {
+    found = view.project_limits(*session.session);
+  } else if (scope == "domain") {
+    found = view.domain_limits(*session.session);
+  } else if (scope == "user") {
+    const KeypairPolicy* policy = view.user_policy(*session.session);
+    found = policy != nullptr ? &policy->total_resource_slots : nullptr;
+  } else {
+    invalid("scope: must be user, project or domain, not \"" + scope + "\"");
+  }
+  py::dict out;
+  if (found == nullptr) return out;
+  for (const auto& [name, amount] : *found) out[py::str(name)] = amount.units;
+  return out;
+}
+
+void define_more_of_view(py::class_<ViewHandle>& type) {
+  type.def(
+      "observed_free",
+      [](const ViewHandle& self, std::int64_t agent, const std::string& slot) {
+        const SchedView& view = need(self.pass);
+        return view.observed_free(agent_of(view, agent), slot_of(view, slot));
+      },
+      py::arg("agent"), py::arg("slot"));
+  type.def(
+      "has_slot",
+      [](const ViewHandle& self, std::int64_t agent, const std::string& slot) {
+        const SchedView& view = need(self.pass);
+        return view.has_slot(agent_of(view, agent), slot_of(view, slot));
+      },
+      py::arg("agent"), py::arg("slot"));
+  type.def(
+      "slot_type",
+      [](const ViewHandle& self, const std::string& slot) {
+        const SchedView& view = need(self.pass);
+        return std::string(to_string(view.slot_type(slot_of(view, slot))));
+      },
+      py::arg("slot"));
+  type.def(
+      "hosted",
+      [](const ViewHandle& self, std::int64_t agent, const std::string& slot) {
+        const SchedView& view = need(self.pass);
+        const auto hosted = view.hosted(agent_of(view, agent), slot_of(view, slot));
+        return std::vector<std::uint32_t>(hosted.begin(), hosted.end());
+      },
+      py::arg("agent"), py::arg("slot"));
+  type.def(
+      "dependency_ring",
+      [](const ViewHandle& self, const PendingHandle& session) {
+        need(session.pass);
+        std::vector<std::string> ids;
+        for (const SessionId& id : need(self.pass).dependency_ring(*session.session)) {
+          ids.push_back(to_string(id));
+        }
+        return ids;
+      },
+      py::arg("session"));
+  type.def(
+      "dominant_share",
+      [](const ViewHandle& self, const PendingHandle& session, bool with_granted) {
+        need(session.pass);
+        const DominantShare share =
+            need(self.pass).dominant_share(session.session->owner, with_granted);
+        return py::make_tuple(share.held, share.capacity);
+      },
+      py::arg("session"), py::arg("with_granted") = true);
+  type.def("cohort", &cohort, py::arg("session"));
+  type.def("limits", &limits, py::arg("scope"), py::arg("session"));
+}
+
 void define_queue_of_view(py::class_<ViewHandle>& type) {
   type.def_property_readonly(
       "pending_count", [](const ViewHandle& self) { return need(self.pass).pending_count(); });
@@ -238,6 +334,7 @@ void define_view_class(py::module_& m) {
   define_slots_of_view(type);
   define_agents_of_view(type);
   define_queue_of_view(type);
+  define_more_of_view(type);
   py::class_<QueueHandle>(m, "Queue")
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", [](QueueHandle& self) {
@@ -281,6 +378,10 @@ void define_pending(py::module_& m) {
     }
     return parts;
   });
+  add(type, "request", [](View, Session s) { return s.request; });
+  add(type, "image", [](View v, Session s) { return v.image(s); });
+  add(type, "job_priority", [](View, Session s) { return s.job_priority; });
+  add(type, "is_preemptible", [](View, Session s) { return s.is_preemptible; });
   add(type, "dependencies", [](View, Session s) {
     return s.details ? s.details->dependencies : std::vector<std::string>();
   });

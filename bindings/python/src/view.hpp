@@ -49,4 +49,7 @@ struct QueueHandle {
   std::unique_ptr<Ordering> ordering;
 };
 
+// {"cpu": 2000, ...}
+py::dict units_by_name(const SchedView& view, const std::vector<SlotRequest>& slots);
+
 }  // namespace bai::python

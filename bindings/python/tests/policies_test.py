@@ -6,7 +6,7 @@ import weakref
 import numpy
 import pytest
 
-from bai_manager import BandSorter, Cluster, Refusal, Selector, Sequencer, Validator
+from bai_manager import BandSorter, Cluster, Refusal, ScoreSelector, Selector, Sequencer, Validator
 
 
 class Chooses(Selector):
@@ -348,3 +348,105 @@ def test_the_same_choice_as_a_built_in_one(make_cluster):
 
     assert places(Emptiest()) == places("dispersed") == places(Indexed())
     assert len(set(places("dispersed").values())) == 10
+
+
+class Rates(ScoreSelector):
+    def __init__(self):
+        self.rated = []
+
+    def score(self, view, slots, agent):
+        self.rated.append((view.agent_id(agent), dict(slots)["cpu"]))
+        return {"agent-1": 5, "agent-2": 7, "agent-3": 7}[view.agent_id(agent)]
+
+
+def test_a_score_selector_rates_agents_once_until_they_change(make_cluster):
+    rates = Rates()
+    cluster = make_cluster(agents=[{"cpu": 2}] * 3, policy={"selector": rates})
+    jobs = [cluster.submit(cpu=1) for _ in range(5)]
+    cluster.run_until(lambda: len(cluster.sessions("RUNNING")) == 5, 60)
+    where = [cluster.session(job).kernels[0].agent for job in jobs]
+    assert where == ["agent-2", "agent-2", "agent-3", "agent-3", "agent-1"]
+    assert {units for _, units in rates.rated} == {1000}
+    assert sum(agent == "agent-1" for agent, _ in rates.rated) == 1
+    assert cluster.policy_errors == []
+
+
+def test_a_score_that_is_none(make_cluster):
+    class Half(ScoreSelector):
+        def score(self, view, slots, agent):
+            return 0.5
+
+    cluster = make_cluster(agents=1, policy={"selector": Half()})
+    job = cluster.submit(cpu=1)
+    cluster.advance(5)
+    assert cluster.why(job).code == "policy-error" and "right would be an integer" in cluster.why(job).message
+
+
+class LastDevice(Selector):
+    def __init__(self, wrong=False):
+        self.seen, self.wrong = [], wrong
+
+    def select(self, view, demand, candidates):
+        return candidates[0]
+
+    def device(self, view, demand, agent, slot, units, free):
+        self.seen.append((view.agent_id(agent), slot, units, list(free)))
+        return len(free) if self.wrong else max(i for i, units_free in enumerate(free) if units_free >= units)
+
+
+def test_a_selector_chooses_the_device(make_cluster):
+    policy = LastDevice()
+    cluster = make_cluster(agents=[{"cpu": 8, "cuda.shares": 4}], policy={"selector": policy})
+    job = cluster.submit({"cpu": 1, "cuda.shares": "0.5"})
+    cluster.run_until(lambda: cluster.session(job).status == "RUNNING", 60)
+    assert policy.seen == [("agent-1", "cuda.shares", 500, [1000, 1000, 1000, 1000])]
+    assert dict(cluster.session(job).kernels[0].devices["cuda.shares"]) == {"3": "0.5"}
+
+
+def test_a_device_that_is_not_there(make_cluster):
+    cluster = make_cluster(agents=[{"cpu": 8, "cuda.shares": 4}], policy={"selector": LastDevice(wrong=True)})
+    job = cluster.submit({"cpu": 1, "cuda.shares": "0.5"})
+    cluster.advance(5)
+    assert cluster.why(job).code == "policy-error" and "chose device 4" in cluster.why(job).message
+
+
+def test_an_order_is_told_what_can_be_left_out(make_cluster):
+    told = []
+
+    class Order:
+        def __init__(self, view):
+            self.sessions = iter(list(view.queue()))
+
+        def __iter__(self):
+            return self.sessions
+
+        def narrow(self, request, longest):
+            told.append((request, longest))
+
+    cluster = make_cluster(agents=[{"cpu": 4}], policy={"scheduler": Orders(Order), "discipline": "skip-ahead"})
+    cluster.submit(cpu=8)
+    cluster.advance(1)
+    # Whoever may start alone is asked about with all that is before it.
+    assert cluster.what_if(cpu=1).starts_now
+    assert len(told) == 1 and told[0][1] is None
+
+
+def test_the_view_knows_limits_devices_and_shares(make_cluster):
+    seen = {}
+
+    def choose(view, demand, candidates):
+        session = demand.session
+        seen.update(observed=view.observed_free(0, "cpu"), has=view.has_slot(0, "cpu"), type=view.slot_type("mem"),
+                    hosted=view.hosted(0, "cpu"), ring=view.dependency_ring(session),
+                    share=view.dominant_share(session), cohort=view.cohort(session),
+                    limits=view.limits("project", session), image=session.image, job_priority=session.job_priority,
+                    preemptible=session.is_preemptible, request=session.request)
+        with pytest.raises(Exception, match="must be user, project or domain"):
+            view.limits("planet", session)
+        return 0
+
+    cluster, job = place_one(make_cluster, choose)
+    assert (seen["observed"], seen["has"], seen["type"]) == (8000, True, "bytes")
+    assert seen["hosted"] == [] and seen["ring"] == [] and seen["cohort"] is None and seen["limits"] == {}
+    assert seen["share"][0] == 0 and seen["image"] and (seen["job_priority"], seen["preemptible"]) == (0, True)
+    assert isinstance(seen["request"], int) and cluster.policy_errors == []
