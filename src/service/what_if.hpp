@@ -6,8 +6,7 @@
 #include <vector>
 
 #include "bai_manager/actions.hpp"
-#include "core/context.hpp"
-#include "sched/planner.hpp"
+#include "core/handlers.hpp"
 
 namespace bai::service {
 
