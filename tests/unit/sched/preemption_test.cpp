@@ -249,9 +249,8 @@ TEST_CASE("a whole device comes free only with all who have a part of it") {
     return true;
   });
   for (const KernelId& kernel : kernels) {
-    s.w.changes.update<Kernel>(kernel, [](Kernel& k) {
-      k.devices = *Json::parse(R"({"cuda.shares": {"0": "0.5"}})");
-    });
+    s.w.changes.update<Kernel>(
+        kernel, [](Kernel& k) { k.devices = *Json::parse(R"({"cuda.shares": {"0": "0.5"}})"); });
   }
   Session session = s.w.draft();
   session.job_priority = 5;
