@@ -120,7 +120,7 @@ TEST_CASE("every action has a name of its own, and exactly one way to be carried
   std::set<std::string_view> names;
   for (const action::ActionInfo& info : action::all_actions()) {
     CHECK(names.insert(info.name).second);
-    CHECK((info.write != nullptr) != (info.call != nullptr));
+    CHECK((info.write != nullptr) + (info.call != nullptr) + (info.ask != nullptr) == 1);
     CHECK((info.permission == action::Permission::SessionOwner) == (info.session != nullptr));
     CHECK(action::find_action(info.name) == &info);
     CHECK_FALSE(info.entity.empty());
