@@ -64,9 +64,11 @@ PassResult GroupPass::ask(PendingIndex asked) {
   asked_ = asked;
   limits_.explain = false;
   limits_.positions_max = std::numeric_limits<std::uint32_t>::max();
+  lay_promises();
   walk_to(asked);
   limits_.explain = true;
-  const bool beside = group_.in_reservations.contains(asked);
+  const bool beside =
+      group_.in_reservations.contains(asked) || (promised_ && promised_->has(asked));
   const std::uint64_t place = queue_place(asked);
   if (end_ == End::Blocked && !beside) {
     position_ = place;

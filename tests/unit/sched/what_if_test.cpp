@@ -161,6 +161,30 @@ TEST_CASE("what-if says why a session waits and when it starts, wherever it is i
   CHECK(contains(third.reason->expected_basis, "limits that sessions declare"));
 }
 
+TEST_CASE("what-if knows what conservative backfill has promised to others") {
+  World w;
+  w.group().queue_discipline = QueueDiscipline::Conservative;
+  w.agent("a1", cpu("4"));
+  w.agent("a2", cpu("4"));
+  w.running("a1", cpu("4"), kNow, 100);
+  w.running("a2", cpu("4"), kNow, 200);
+  const auto first = w.batch({{cpu("4")}}, 50), second = w.batch({{cpu("4")}}, 50);
+  w.plan();
+  CHECK(w.reason(first).expected_start == at_second(kNow + 100));
+  CHECK(w.reason(second).expected_start == at_second(kNow + 150));
+  Session row = w.draft();
+  row.type = SessionType::Batch;
+  row.batch_timeout = seconds(50);
+  row.priority = 20;
+  const auto urgent = w.add(std::move(row), {{cpu("4")}});
+  const Prospect prospect = ask(w, urgent);
+  REQUIRE(prospect.reason != nullptr);
+  CHECK(prospect.reason->expected_start == at_second(kNow + 200));
+  CHECK(ask(w, second).reason->expected_start == at_second(kNow + 150));
+  w.plan();
+  CHECK(w.reason(urgent).expected_start == at_second(kNow + 200));
+}
+
 TEST_CASE("what-if about who does not wait answers neither") {
   World w;
   w.agent("a1", cpu("4"));
