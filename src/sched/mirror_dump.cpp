@@ -77,8 +77,8 @@ void dump_details(Out out, const PendingDetails& details) {
   for (const std::string& id : details.dependencies) fmt::format_to(out, " after={}", id);
   for (const AgentId& id : details.designated_agents) fmt::format_to(out, " on={}", id.str());
   for (const AgentId& id : details.failed_agents) fmt::format_to(out, " failed={}", id.str());
-  fmt::format_to(out, " group={} prefers{} reservation={}", details.session_group,
-                 rule_text(details.preferred_labels), details.reservation);
+  fmt::format_to(out, " group={} prefers{} reservation={} was preempted={}", details.session_group,
+                 rule_text(details.preferred_labels), details.reservation, details.was_preempted);
 }
 
 void dump_waiting(Out out, const Mirror& mirror, const Waiting& waiting) {
@@ -89,6 +89,8 @@ void dump_waiting(Out out, const Mirror& mirror, const Waiting& waiting) {
                  to_string(owner.user), to_string(owner.project), owner.domain.str(),
                  owner.access_key.str());
   const Request& request = mirror.request(session.request);
+  fmt::format_to(out, " job priority={} preemptible={}", session.job_priority,
+                 session.is_preemptible);
   fmt::format_to(out, " {} mixed={}", to_string(request.mode), request.mixed_architectures);
   for (const Requirement& r : request.requirements) {
     fmt::format_to(out, " [{} x{}{}{}", mirror.architectures()[r.architecture], r.containers,

@@ -144,6 +144,9 @@ class Chaos {
     row.id = numbered<SessionId>(++last_id_);
     row.resource_group = group();
     row.priority = small(3);
+    row.job_priority = small(3);
+    row.is_preemptible = small(2) == 0;
+    if (small(4) == 0) row.status_data.set("preempted_by", "somebody");
     row.created_at = at_second(small(5));
     row.cluster_mode = pick(2) == 0 ? ClusterMode::SingleNode : ClusterMode::MultiNode;
     row.type = static_cast<SessionType>(pick(4));
@@ -171,6 +174,7 @@ class Chaos {
       switch (pick(9)) {
         case 0:
           row.priority = small(3);
+          row.job_priority = small(3);
           break;
         case 1:
           row.resource_group = group();
