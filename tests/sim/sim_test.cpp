@@ -106,7 +106,7 @@ TEST_CASE("simulation: the manager dies at every commit, before and after") {
     }
   }
   fmt::print("simulation: {} crash points\n", points);
-  CHECK(points > 60 / step);
+  CHECK(points > 40 / step);  // a story too short to be crashed proves nothing
 }
 
 TEST_CASE("simulation: planted bugs are found") {
