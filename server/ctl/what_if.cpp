@@ -25,7 +25,7 @@ Result<Json> agents_of(const std::string& path) {
   if (!json) {
     return fail(ErrorCode::InvalidArgument, fmt::format("{}: {}", path, json.error().message));
   }
-  const Json agents = json->is_object() ? (*json)["agents"] : *json;
+  Json agents = json->is_object() ? (*json)["agents"] : *json;
   if (!agents.is_array()) {
     return fail(ErrorCode::InvalidArgument,
                 fmt::format(R"({}: should be like [{{"id": "i-new", "available_slots": )"
@@ -37,7 +37,7 @@ Result<Json> agents_of(const std::string& path) {
 
 void print_prospect(const Json& answer) {
   if (answer["starts_now"].as_bool(false)) {
-    if (answer["agents"].members().size() > 0) {
+    if (!answer["agents"].members().empty()) {
       Table table({"KERNEL", "AGENT"});
       for (const auto& [host, agent] : answer["agents"].members()) {
         table.add({host, std::string(agent.as_string())});

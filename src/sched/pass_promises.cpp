@@ -156,7 +156,7 @@ std::optional<Future::Start> GroupPass::promise_for_good(PendingIndex at, const 
   if (start && lifted_) promised_->free(*lifted_);
   KeptPromise kept = start ? promised_->make(at, waiting, std::move(*start)) : std::move(*lifted_);
   lifted_.reset();
-  const Future::Start at_last = kept.start;
+  Future::Start at_last = kept.start;
   promised_->lay(std::move(kept));
   promises_ = static_cast<std::uint32_t>(promised_->size());
   return at_last;
