@@ -39,9 +39,13 @@ THIRD_PARTY = {
     r"CLI/": ["server/cli/", "server/ctl/baictl_main.cpp", "server/local_agent/local_agent_main.cpp", "server/sim_agents/sim_agents_main.cpp"],
     r"spdlog/": ["server/cli/"],
     r"fmt/": ["src/", "server/"],
+    r"pybind11/|numpy/|Python\.h|datetime\.h": ["bindings/"],
     r"doctest/": [],
     r"benchmark/": [],
 }
+
+# What not even tests and benchmarks include: it would bind them to a Python interpreter.
+NEVER_IN_TESTS = "pybind11/"
 
 NONDETERMINISM = re.compile(
     r"_clock::now|\bsleep_for\b|\bsleep_until\b|\bgetenv\b|random_device|\brand\(|\bstd::thread\b|\bgettimeofday\b|"
@@ -62,7 +66,8 @@ def tracked(*patterns):
 def check_include(path, header, quoted):
     for pattern, places in THIRD_PARTY.items():
         if re.match(pattern, header):
-            if not path.startswith(("tests/", "benchmarks/")) and not path.startswith(tuple(places) or ("-",)):
+            tests = () if pattern.startswith(NEVER_IN_TESTS) else ("tests/", "benchmarks/")
+            if not path.startswith((*tests, *places)):
                 yield f"includes <{header}>, which only {' and '.join(places) or 'tests'} may"
             return
     if not quoted:
@@ -78,6 +83,9 @@ def check_include(path, header, quoted):
     elif path.startswith("server/"):
         if header.split("/")[0] in ROOMS and (ROOT / "src" / header).exists():
             yield f'the server includes "{header}" of src/'
+    elif path.startswith("bindings/"):
+        if not (ROOT / path).parent.joinpath(header).is_file():
+            yield f'the bindings include "{header}", which is none of their own'
     elif path.startswith("examples/"):
         yield f'an example includes "{header}"'
 
