@@ -48,6 +48,27 @@ def test_agents_that_would_be_there(make_cluster):
         cluster.what_if(cpu=4, new_agents=[{"id": "x", "no_such_member": 1}])
 
 
+def test_who_would_be_ended(make_cluster):
+    preemption = {"enabled": True, "order": "oldest", "victim_scope": "domain"}
+    cluster = make_cluster(agents=[{"cpu": 4}, {"cpu": 4}], policy={"options": {"preemption": preemption}})
+    other = cluster.user("ada", project="lab")
+    old, new = other.submit(cpu=4), other.submit(cpu=4)
+    assert cluster.run_until(lambda: len(cluster.sessions("RUNNING")) == 2, 60)
+    assert cluster.what_if(cpu=1).why.code == "capacity"
+    prospect = cluster.what_if(cpu=1, job_priority=5)
+    assert prospect.starts_now and prospect.victims == [old] and prospect.why is None
+    assert prospect.agents == {"main1": cluster.session(old).kernels[0].agent}
+    gang = cluster.what_if(cpu=3, kernels=2, job_priority=5)
+    assert sorted(gang.victims) == sorted([old, new])
+    cluster.advance(30)
+    assert [cluster.session(id).status for id in (old, new)] == ["RUNNING", "RUNNING"]
+
+    # Who is named is who goes, and the one that waits meanwhile can be asked about.
+    job = cluster.submit(cpu=1, job_priority=5)
+    assert cluster.run_until(lambda: cluster.session(job).status == "RUNNING", 60)
+    assert [cluster.session(id).status for id in (old, new)] == ["TERMINATED", "RUNNING"]
+
+
 def test_what_cannot_be_asked(make_cluster):
     cluster = make_cluster(agents=[{"cpu": 4}])
     with pytest.raises(NotFound):

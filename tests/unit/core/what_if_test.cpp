@@ -81,6 +81,60 @@ TEST_CASE("what-if fails as a creation does") {
   CHECK(site.ask(both).error().code == ErrorCode::InvalidArgument);
 }
 
+TEST_CASE("what-if: a session that would start names who would be ended for it, and ends nobody") {
+  for (const char* mode : {"terminate", "reschedule"}) {
+    CAPTURE(mode);
+    Site site;
+    auto loaded = std::make_shared<std::optional<Result<LoadFixture::Result>>>();
+    const Json rules = Json::object({{"enabled", true}, {"mode", mode}, {"order", "newest"}});
+    Json group = Json::object({{"name", "default"}});
+    group.set("policy_options", Json::object({{"preemption", rules}}));
+    Json groups = Json::array();
+    groups.push_back(group);
+    site.manager->submit(Caller::system(),
+                         LoadFixture{Json::object({{"resource_groups", std::move(groups)}})},
+                         [loaded](auto result) { *loaded = std::move(result); });
+    site.env.run();
+    REQUIRE((loaded->has_value() && (*loaded)->has_value()));
+
+    std::vector<SessionId> running;
+    for (const char* name : {"first", "second", "third"}) {
+      running.push_back(site.ask(of_cores(name, 2))->id);
+      REQUIRE(site.becomes(running.back(), SessionStatus::Running));
+      site.env.advance(seconds(1));
+    }
+    const StateVersion before = site.manager->snapshot()->version();
+    // Two cores are free; without a higher job priority nobody leaves.
+    CHECK(site.ask(about(of_cores("modest", 4)))->reason.code == "capacity");
+    CreateSession urgent = of_cores("urgent", 6);
+    urgent.job_priority = 5;
+    const auto answer = site.ask(about(urgent));
+    REQUIRE(answer.has_value());
+    CHECK(answer->starts_now);
+    CHECK(answer->victims == std::vector<SessionId>{running[2], running[1]});
+    REQUIRE(answer->agents.size() == 1);
+    CHECK(answer->agents.front().second == AgentId("a1"));
+    // Of a small one that finds room there are none.
+    CreateSession small = of_cores("small", 2);
+    small.job_priority = 5;
+    CHECK(site.ask(about(small))->victims.empty());
+
+    site.env.advance(seconds(2));
+    CHECK(site.manager->snapshot()->version() == before);
+    for (const SessionId& id : running) CHECK(site.status(id) == SessionStatus::Running);
+    CHECK(site.manager->check_invariants() == "");
+
+    // Who is named is who goes.
+    const SessionId id = site.ask(urgent)->id;
+    REQUIRE(site.becomes(id, SessionStatus::Running));
+    CHECK(site.status(running[0]) == SessionStatus::Running);
+    for (const SessionId& victim : {running[1], running[2]}) {
+      const bool again = std::string_view(mode) == "reschedule";
+      CHECK(site.becomes(victim, again ? SessionStatus::Pending : SessionStatus::Terminated));
+    }
+  }
+}
+
 TEST_CASE("what-if: agents that would be there are for superadmins") {
   Site site;
   WhatIf action = about(of_cores("large", 8));

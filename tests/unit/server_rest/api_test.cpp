@@ -227,6 +227,33 @@ TEST_CASE(
   CHECK(world.call(kUser, "POST", "/session/_/what-if", Json::object()).status == 400);
 }
 
+TEST_CASE("what-if names the sessions that would be ended, and they go on") {
+  Json fixture = example_fixture();
+  Json groups = Json::array();
+  for (Json group : fixture["resource_groups"].items()) {
+    group.set("policy_options", Json::object({{"preemption", Json::object({{"enabled", true}})}}));
+    groups.push_back(std::move(group));
+  }
+  fixture.set("resource_groups", std::move(groups));
+  World world({}, std::move(fixture));
+  world.add_agent("2");
+  const auto victim = world.json(kUser, "POST", "/session", World::create("victim", true, "2"));
+  world.env.advance(seconds(30));
+  REQUIRE(world.json(kUser, "GET", "/session/victim")["status"].as_string() == "RUNNING");
+
+  Json body = World::create("urgent", true, "1");
+  CHECK_FALSE(world.json(kUser, "POST", "/session/_/what-if", body)["starts_now"].as_bool(true));
+  body.set("job_priority", 5);
+  const auto answer = world.json(kUser, "POST", "/session/_/what-if", body);
+  CHECK(answer["starts_now"].as_bool());
+  CHECK(answer["pending"].is_null());
+  REQUIRE(answer["victims"].size() == 1);
+  CHECK(answer["victims"].items()[0] == victim["sessionId"]);
+  CHECK(answer["agents"].members().size() == 1);
+  world.env.advance(seconds(30));
+  CHECK(world.json(kUser, "GET", "/session/victim")["status"].as_string() == "RUNNING");
+}
+
 TEST_CASE("a failing commit is a 503, nothing half-done is visible, service resumes") {
   World world;
   world.add_agent();
