@@ -27,31 +27,9 @@
 #include "sched/queue.hpp"
 #include "sched/reservations.hpp"
 #include "sched/tenancy.hpp"
+#include "sched/waiting.hpp"
 
 namespace bai::sched {
-
-inline constexpr std::uint32_t kNone = 0xffff'ffff;
-
-struct PendingKernel {
-  KernelId id;
-  std::int64_t local_rank = 0;
-  std::uint32_t requirement = 0;  // Mirror::kernel_requirement
-};
-
-// A session that is PENDING, or of which a kernel is.
-struct Waiting {
-  PendingSession session;
-  std::uint32_t group = kNone;
-  std::uint32_t generation = 0;  // tells successive users of one place apart
-  bool has_row = false;          // its session row is PENDING
-  bool queued = false;
-  bool dirty = false;
-  ClusterMode mode = ClusterMode::SingleNode;
-  std::uint32_t labels = 0;            // Mirror::label_rule
-  std::uint32_t topology = 0;          // Mirror::topology_name; 0: none is demanded
-  std::vector<PendingKernel> kernels;  // by local rank, then id
-  std::unique_ptr<PendingDetails> details;
-};
 
 // A kernel that holds amounts.
 struct Held {
@@ -157,15 +135,19 @@ class Mirror {
     AgentFacts facts;
     std::vector<KernelId> held;
   };
+  // What is known of a session that has got its agents, holds something or names a reservation.
+  struct Running {
+    UserId user;
+    Duration declared = kUnknownEstimate;  // how long it runs at most, by itself
+    Timestamp began;                       // got its agents; 0: not yet, or it has ended
+    ReservationRecord* reservation = nullptr;
+    std::vector<KernelId> held;
+  };
   struct SessionRecord {
     std::uint32_t waiting = kNone;
     bool has_row = false;
     DependencyState as_dependency = DependencyState::Unknown;
-    UserId user;
-    Duration declared = kUnknownEstimate;  // how long it runs at most, by itself
-    Timestamp began;                       // got its agents; 0: not yet
-    ReservationRecord* reservation = nullptr;
-    std::vector<KernelId> held;
+    std::unique_ptr<Running> running;  // null: nothing of that
   };
 
   // mirror.cpp: agents, limits, usage
@@ -188,12 +170,13 @@ class Mirror {
 
   // mirror_runtime.cpp: how long sessions run, and when what they hold comes free
   Duration estimate_of(const UserId& user, Duration declared, const Group& group) const;
-  std::int64_t end_of(const SessionRecord& record, const Group& group) const;
+  std::int64_t end_of(const Running& running, const Group& group) const;
+  static Running& running(SessionRecord& record);
   void hold(const Kernel& kernel);
   void release(const Kernel& kernel);
   void on_running(SessionRecord& record, const Session* after);
   void rekey(const KernelId& kernel);  // its group or its end may have changed
-  void join_reservation(SessionRecord& record, const Session* after);
+  void join_reservation(SessionRecord& record, const std::string& id);
   bool has_lifetimes() const noexcept;
   void refresh_estimates();
 
@@ -207,8 +190,9 @@ class Mirror {
   void drop_if_idle(const SessionId& id);
   std::uint32_t compose_request(const Waiting& waiting);
   std::uint32_t intern_requirement(const Kernel& kernel);
-  QueueEntry entry_of(const Waiting& waiting, PendingIndex at, bool by_estimate) const;
+  QueueEntry entry_of(PendingIndex at) const;
   void enter_queue(Waiting& waiting, PendingIndex at);
+  void enter_band(BandQueues& bands, bool by_estimate, PendingIndex at);
   void release_labels(Waiting& waiting);
   auto by_age() const;
   auto created() const;
@@ -225,7 +209,7 @@ class Mirror {
   std::deque<Group> groups_;
   std::unordered_map<AgentId, AgentRecord> agents_;
   std::unordered_map<SessionId, SessionRecord> sessions_;
-  std::deque<Waiting> waiting_;
+  WaitingSessions waiting_;
   std::vector<PendingIndex> free_places_;
   std::vector<PendingIndex> touched_;
   bool estimates_stale_ = false;  // a lifetime that somebody's estimate rests on may have changed

@@ -16,10 +16,9 @@ DependencyState as_dependency(const Session& session) {
              : DependencyState::Failed;
 }
 
-std::int32_t as_priority(std::int64_t priority) {
-  return static_cast<std::int32_t>(
-      std::clamp<std::int64_t>(priority, std::numeric_limits<std::int32_t>::min(),
-                               std::numeric_limits<std::int32_t>::max()));
+std::int32_t narrowed(std::int64_t number) {
+  return static_cast<std::int32_t>(std::clamp<std::int64_t>(
+      number, std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::int32_t>::max()));
 }
 
 // Whether nothing differs that the queue or a policy looks at.
@@ -185,18 +184,18 @@ auto Mirror::created() const {
 void Mirror::leave_queue(Waiting& waiting, PendingIndex at) {
   if (!waiting.queued) return;
   Group& group = groups_[waiting.group];
-  const auto leave = [&](BandQueues& bands, bool by_estimate) {
+  const auto leave = [&](BandQueues& bands) {
     const auto band = bands.find(waiting.session.priority);
     if (band == bands.end()) return;  // kept from now on only
-    band->second.erase(waiting.session.request, entry_of(waiting, at, by_estimate));
+    band->second.erase(waiting.session.request, entry_of(at));
     if (band->second.size() == 0) bands.erase(band);
   };
-  leave(group.bands, false);
+  leave(group.bands);
   if (const auto band = group.owners.find(waiting.session.priority); band != group.owners.end()) {
     band->second.erase(waiting.session.owner, at, by_age(), created());
     if (band->second.empty()) group.owners.erase(band);
   }
-  if (group.keeps_shortest) leave(group.shortest, true);
+  if (group.keeps_shortest) leave(group.shortest);
   group.in_reservations.erase(at);
   --group.pending;
   waiting.queued = false;
@@ -238,10 +237,12 @@ void Mirror::on_session(const Change& change) {
   waiting.details = details_of(*after);
   PendingSession& session = waiting.session;
   session.created_at = after->created_at;
-  session.priority = as_priority(after->priority);
-  session.job_priority = as_priority(after->job_priority);
+  session.priority = narrowed(after->priority);
+  session.job_priority = narrowed(after->job_priority);
   session.is_preemptible = after->is_preemptible;
   session.type = after->type;
+  session.estimate = after->batch_timeout.value_or(kUnknownEstimate);
+  waiting.declared = session.estimate != kUnknownEstimate;
   session.owner = owner_of(*after);
   session.image = images_.intern(after->image);
   const Json* topology = after->resource_opts.find("topology");
@@ -266,16 +267,14 @@ void Mirror::on_pending_kernel(const Kernel* before, const Kernel* after) {
   if (was) {
     const PendingIndex at = waiting_place(before->session);
     touch(at);
-    std::erase_if(waiting_[at].kernels, [&](const PendingKernel& kernel) {
-      if (kernel.id != before->id) return false;
+    waiting_[at].kernels.erase(before->id, [&](const PendingKernel& kernel) {
       kernel_requirements_.release(kernel.requirement);
-      return true;
     });
   }
   if (is) {
     const PendingIndex at = waiting_place(after->session);
     touch(at);
-    waiting_[at].kernels.push_back({after->id, after->local_rank, intern_requirement(*after)});
+    waiting_[at].kernels.add({after->id, narrowed(after->local_rank), intern_requirement(*after)});
   }
 }
 
@@ -324,10 +323,9 @@ std::uint32_t Mirror::compose_request(const Waiting& waiting) {
   return number;
 }
 
-QueueEntry Mirror::entry_of(const Waiting& waiting, PendingIndex at, bool by_estimate) const {
-  const PendingSession& session = waiting.session;
-  return {by_estimate ? session.estimate.ns : 0, session.created_at.ns, session.estimate.ns,
-          session.id, at};
+QueueEntry Mirror::entry_of(PendingIndex at) const {
+  const PendingSession& session = waiting_[at].session;
+  return {session.created_at.ns, session.estimate.ns, at};
 }
 
 std::size_t Mirror::waiting_before(PendingIndex at) const {
@@ -335,21 +333,25 @@ std::size_t Mirror::waiting_before(PendingIndex at) const {
   std::size_t count = 0;
   for (const auto& [priority, band] : groups_[waiting.group].bands) {
     if (priority == waiting.session.priority) {
-      return count + band.count_before(entry_of(waiting, at, false));
+      return count + band.count_before(entry_of(at));
     }
     count += band.size();
   }
   return count;
 }
 
+void Mirror::enter_band(BandQueues& bands, bool by_estimate, PendingIndex at) {
+  const PendingSession& session = waiting_[at].session;
+  bands.try_emplace(session.priority, EntryOrder(waiting_, by_estimate))
+      .first->second.insert(session.request, entry_of(at));
+}
+
 void Mirror::enter_queue(Waiting& waiting, PendingIndex at) {
   Group& group = groups_[waiting.group];
   const PendingSession& session = waiting.session;
-  group.bands[session.priority].insert(session.request, entry_of(waiting, at, false));
+  enter_band(group.bands, false, at);
   group.owners[session.priority].insert(session.owner, at, by_age(), created());
-  if (group.keeps_shortest) {
-    group.shortest[session.priority].insert(session.request, entry_of(waiting, at, true));
-  }
+  if (group.keeps_shortest) enter_band(group.shortest, true, at);
 }
 
 void Mirror::release_labels(Waiting& waiting) {
@@ -368,19 +370,16 @@ void Mirror::settle(PendingIndex at) {
     waiting.group = kNone;
     waiting.topology = 0;
     waiting.details = nullptr;
-    waiting.kernels.shrink_to_fit();
     free_places_.push_back(at);
     sessions_[id].waiting = kNone;
     drop_if_idle(id);
     return;
   }
-  std::ranges::sort(waiting.kernels, {},
-                    [](const PendingKernel& k) { return std::pair(k.local_rank, k.id); });
-  waiting.kernels.shrink_to_fit();
+  waiting.kernels.settle();
   waiting.session.request = compose_request(waiting);
   Group& group = groups_[waiting.group];
-  const SessionRecord& record = sessions_[waiting.session.id];
-  waiting.session.estimate = estimate_of(record.user, record.declared, group);
+  waiting.session.estimate =
+      estimate_of(owner(waiting.session.owner).owner.user, declared_by(waiting), group);
   enter_queue(waiting, at);
   if (waiting.details != nullptr && !waiting.details->reservation.empty()) {
     group.in_reservations.insert(at);
@@ -393,7 +392,7 @@ void Mirror::settle(PendingIndex at) {
 void Mirror::drop_if_idle(const SessionId& id) {
   const auto it = sessions_.find(id);
   if (it != sessions_.end() && !it->second.has_row && it->second.waiting == kNone &&
-      it->second.held.empty()) {
+      (!it->second.running || it->second.running->held.empty())) {
     sessions_.erase(it);
   }
 }

@@ -54,19 +54,25 @@ Duration Mirror::estimate_of(const UserId& user, Duration declared, const Group&
 
 EstimateFrom Mirror::estimate_from(const SessionId& session, const Group& group) const {
   const auto it = sessions_.find(session);
-  if (it == sessions_.end()) return EstimateFrom::Nothing;
-  if (it->second.declared != kUnknownEstimate) return EstimateFrom::Declared;
-  const KeypairPolicy* policy = user_policy(it->second.user);
+  if (it == sessions_.end() || !it->second.running) return EstimateFrom::Nothing;
+  const Running& running = *it->second.running;
+  if (running.declared != kUnknownEstimate) return EstimateFrom::Declared;
+  const KeypairPolicy* policy = user_policy(running.user);
   if (policy != nullptr && policy->max_session_lifetime_s > 0) return EstimateFrom::Lifetime;
   return group.default_runtime != kUnknownEstimate ? EstimateFrom::Default : EstimateFrom::Nothing;
 }
 
-std::int64_t Mirror::end_of(const SessionRecord& record, const Group& group) const {
-  if (record.began == Timestamp{}) return kNeverEnds;
-  const Duration estimate = estimate_of(record.user, record.declared, group);
+std::int64_t Mirror::end_of(const Running& running, const Group& group) const {
+  if (running.began == Timestamp{}) return kNeverEnds;
+  const Duration estimate = estimate_of(running.user, running.declared, group);
   std::int64_t end = 0;
-  if (__builtin_add_overflow(record.began.ns, estimate.ns, &end)) return kNeverEnds;
+  if (__builtin_add_overflow(running.began.ns, estimate.ns, &end)) return kNeverEnds;
   return end;
+}
+
+Mirror::Running& Mirror::running(SessionRecord& record) {
+  if (!record.running) record.running = std::make_unique<Running>();
+  return *record.running;
 }
 
 void Mirror::hold(const Kernel& kernel) {
@@ -75,7 +81,7 @@ void Mirror::hold(const Kernel& kernel) {
   for (const auto& [name, amount] : kernel.occupied_slots) {
     if (amount.units != 0) entry.held.slots.push_back({slots_.intern(name), amount.units});
   }
-  SessionRecord& session = sessions_[kernel.session];
+  Running& session = running(sessions_[kernel.session]);
   session.held.push_back(kernel.id);
   if (session.reservation != nullptr) session.reservation->held.insert(kernel.id);
   agents_[kernel.agent].held.push_back(kernel.id);
@@ -88,7 +94,7 @@ void Mirror::release(const Kernel& kernel) {
     groups_[it->second.group].held.erase({it->second.end, kernel.id});
   }
   std::erase(agents_.find(kernel.agent)->second.held, kernel.id);
-  SessionRecord& session = sessions_.find(kernel.session)->second;
+  Running& session = *sessions_.find(kernel.session)->second.running;
   std::erase(session.held, kernel.id);
   if (session.reservation != nullptr) session.reservation->held.erase(kernel.id);
   held_.erase(it);
@@ -96,21 +102,22 @@ void Mirror::release(const Kernel& kernel) {
 }
 
 // What it holds counts for the reservation that its row names.
-void Mirror::join_reservation(SessionRecord& record, const Session* after) {
-  const std::string id = after != nullptr ? session_reservation(*after) : std::string();
-  if (id == (record.reservation != nullptr ? record.reservation->id : std::string())) return;
-  if (ReservationRecord* left = std::exchange(record.reservation, nullptr)) {
-    for (const KernelId& kernel : record.held) left->held.erase(kernel);
+void Mirror::join_reservation(SessionRecord& record, const std::string& id) {
+  if (id.empty() && !record.running) return;
+  Running& session = running(record);
+  if (id == (session.reservation != nullptr ? session.reservation->id : std::string())) return;
+  if (ReservationRecord* left = std::exchange(session.reservation, nullptr)) {
+    for (const KernelId& kernel : session.held) left->held.erase(kernel);
     reservations_.leave(*left);
   }
   if (id.empty()) return;
-  record.reservation = &reservations_.join(id);
-  record.reservation->held.insert(record.held.begin(), record.held.end());
+  session.reservation = &reservations_.join(id);
+  session.reservation->held.insert(session.held.begin(), session.held.end());
 }
 
 const ReservationRecord* Mirror::reservation_of(const SessionId& session) const noexcept {
   const auto it = sessions_.find(session);
-  return it == sessions_.end() ? nullptr : it->second.reservation;
+  return it == sessions_.end() || !it->second.running ? nullptr : it->second.running->reservation;
 }
 
 std::span<const KernelId> Mirror::held_on(const AgentId& agent) const noexcept {
@@ -125,20 +132,27 @@ std::pair<const Held*, std::int64_t> Mirror::held(const KernelId& kernel) const 
 }
 
 void Mirror::on_running(SessionRecord& record, const Session* after) {
-  join_reservation(record, after);
+  join_reservation(record, after != nullptr ? session_reservation(*after) : std::string());
   if (after == nullptr) return;
-  record.user = after->user;
-  record.declared = after->batch_timeout.value_or(kUnknownEstimate);
-  record.began = after->status == SessionStatus::Pending ? Timestamp{} : began(*after);
-  for (const KernelId& kernel : record.held) rekey(kernel);
+  const bool has_agents = after->status != SessionStatus::Pending && !is_terminal(after->status);
+  if (!has_agents && record.running && record.running->held.empty() &&
+      record.running->reservation == nullptr) {
+    record.running = nullptr;
+  }
+  if (!has_agents && !record.running) return;
+  Running& session = running(record);
+  session.user = after->user;
+  session.declared = after->batch_timeout.value_or(kUnknownEstimate);
+  session.began = has_agents ? began(*after) : Timestamp{};
+  for (const KernelId& kernel : session.held) rekey(kernel);
 }
 
 void Mirror::rekey(const KernelId& kernel) {
   HeldEntry& entry = held_.find(kernel)->second;
   const std::uint32_t group = agents_.find(entry.held.agent)->second.group;
-  const std::int64_t end = group == kNone
-                               ? kNeverEnds
-                               : end_of(sessions_.find(entry.held.session)->second, groups_[group]);
+  const std::int64_t end =
+      group == kNone ? kNeverEnds
+                     : end_of(*sessions_.find(entry.held.session)->second.running, groups_[group]);
   if (group == entry.group && end == entry.end) return;
   if (entry.group != kNone) groups_[entry.group].held.erase({entry.end, kernel});
   if (entry.group == group && end < entry.end) ++groups_[group].estimates_epoch;
@@ -155,18 +169,16 @@ void Mirror::refresh_estimates() {
     Waiting& waiting = waiting_[at];
     if (!waiting.queued) continue;
     Group& group = groups_[waiting.group];
-    const SessionRecord& record = sessions_[waiting.session.id];
-    const Duration estimate = estimate_of(record.user, record.declared, group);
-    if (estimate != waiting.session.estimate) {
-      auto& band = group.bands[waiting.session.priority];
-      band.erase(waiting.session.request, entry_of(waiting, at, false));
-      waiting.session.estimate = estimate;
-      band.insert(waiting.session.request, entry_of(waiting, at, false));
+    PendingSession& session = waiting.session;
+    const Duration estimate =
+        estimate_of(owner(session.owner).owner.user, declared_by(waiting), group);
+    if (estimate != session.estimate) {
+      BandQueue& band = group.bands.find(session.priority)->second;
+      band.erase(session.request, entry_of(at));
+      session.estimate = estimate;
+      band.insert(session.request, entry_of(at));
     }
-    if (group.keeps_shortest) {
-      group.shortest[waiting.session.priority].insert(waiting.session.request,
-                                                      entry_of(waiting, at, true));
-    }
+    if (group.keeps_shortest) enter_band(group.shortest, true, at);
   }
 }
 

@@ -33,14 +33,14 @@ class BandWalk {
   }
   auto later() const {
     return [this](std::uint32_t a, std::uint32_t b) {
-      return newest_first_ ? entry(a) < entry(b) : entry(b) < entry(a);
+      return newest_first_ ? order_(entry(a), entry(b)) : order_(entry(b), entry(a));
     };
   }
 
  public:
   BandWalk(const BandQueue& band, bool newest_first,
            const std::map<std::uint32_t, std::int64_t>& limits)
-      : newest_first_(newest_first) {
+      : order_(band.order()), newest_first_(newest_first) {
     cursors_.reserve(band.requests().size());
     for (const auto& [request, queue] : band.requests()) {
       const auto limit = limits.find(request);
@@ -107,6 +107,7 @@ class BandWalk {
     std::ranges::push_heap(heap_, later());
   }
 
+  EntryOrder order_;
   bool newest_first_;
   bool drawn_ = false;  // the heap's top was given out and has not moved on yet
   std::vector<Cursor> cursors_;
@@ -146,21 +147,22 @@ class BandsWalk final : public Ordering {
 
 }  // namespace
 
-std::size_t RequestQueue::block_of(const QueueEntry& entry) const noexcept {
+std::size_t RequestQueue::block_of(const QueueEntry& entry,
+                                   const EntryOrder& order) const noexcept {
   const auto it = std::ranges::upper_bound(
-      blocks_, entry, {},
+      blocks_, entry, order,
       [](const Block& block) -> const QueueEntry& { return block.entries.front(); });
   return it == blocks_.begin() ? 0 : static_cast<std::size_t>(it - blocks_.begin()) - 1;
 }
 
-void RequestQueue::insert(const QueueEntry& entry) {
+void RequestQueue::insert(const QueueEntry& entry, const EntryOrder& order) {
   if (blocks_.empty()) {
     blocks_.push_back({entry.estimate, {entry}});
     return;
   }
-  const std::size_t at = block_of(entry);
+  const std::size_t at = block_of(entry, order);
   Block& block = blocks_[at];
-  block.entries.insert(std::ranges::upper_bound(block.entries, entry), entry);
+  block.entries.insert(std::ranges::upper_bound(block.entries, entry, order), entry);
   block.shortest = std::min(block.shortest, entry.estimate);
   if (block.entries.size() > kBlockMax) split(at);
 }
@@ -178,11 +180,11 @@ void RequestQueue::split(std::size_t at) {
   blocks_.insert(blocks_.begin() + static_cast<std::ptrdiff_t>(at) + 1, std::move(upper));
 }
 
-void RequestQueue::erase(const QueueEntry& entry) {
-  const std::size_t at = block_of(entry);
+void RequestQueue::erase(const QueueEntry& entry, const EntryOrder& order) {
+  const std::size_t at = block_of(entry, order);
   BAI_ASSERT(at < blocks_.size(), "what leaves the queue is in it");
   Block& block = blocks_[at];
-  const auto it = std::ranges::lower_bound(block.entries, entry);
+  const auto it = std::ranges::lower_bound(block.entries, entry, order);
   BAI_ASSERT(it != block.entries.end() && it->session == entry.session,
              "what leaves the queue is in it");
   const std::int64_t estimate = it->estimate;
@@ -218,14 +220,15 @@ std::optional<RequestQueue::Place> RequestQueue::next_within(Place place,
   return std::nullopt;
 }
 
-std::size_t RequestQueue::count_before(const QueueEntry& entry) const noexcept {
+std::size_t RequestQueue::count_before(const QueueEntry& entry,
+                                       const EntryOrder& order) const noexcept {
   std::size_t count = 0;
   for (const Block& block : blocks_) {
-    if (block.entries.back() < entry) {
+    if (order(block.entries.back(), entry)) {
       count += block.entries.size();
       continue;
     }
-    const auto first = std::ranges::lower_bound(block.entries, entry);
+    const auto first = std::ranges::lower_bound(block.entries, entry, order);
     return count + static_cast<std::size_t>(first - block.entries.begin());
   }
   return count;
@@ -233,19 +236,19 @@ std::size_t RequestQueue::count_before(const QueueEntry& entry) const noexcept {
 
 std::size_t BandQueue::count_before(const QueueEntry& entry) const noexcept {
   std::size_t count = 0;
-  for (const auto& [request, queue] : requests_) count += queue.count_before(entry);
+  for (const auto& [request, queue] : requests_) count += queue.count_before(entry, order_);
   return count;
 }
 
 void BandQueue::insert(std::uint32_t request, const QueueEntry& entry) {
-  requests_[request].insert(entry);
+  requests_[request].insert(entry, order_);
   ++size_;
 }
 
 void BandQueue::erase(std::uint32_t request, const QueueEntry& entry) {
   const auto it = requests_.find(request);
   BAI_ASSERT(it != requests_.end(), "what leaves the queue is in it");
-  it->second.erase(entry);
+  it->second.erase(entry, order_);
   if (it->second.empty()) requests_.erase(it);
   --size_;
 }

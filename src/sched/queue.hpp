@@ -2,41 +2,50 @@
 // leaves out at once all that ask for what is not there.
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
-#include <tuple>
 #include <vector>
 
 #include "bai_manager/policy.hpp"
+#include "sched/waiting.hpp"
 
 namespace bai::sched {
 
 struct QueueEntry {
-  std::int64_t primary = 0;  // 0, or the estimate where the shortest goes first
   std::int64_t created = 0;
   std::int64_t estimate = 0;
-  SessionId id;
   PendingIndex session = 0;
+};
 
-  friend auto operator<=>(const QueueEntry& a, const QueueEntry& b) {
-    return std::tie(a.primary, a.created, a.id) <=> std::tie(b.primary, b.created, b.id);
+// By age, or by estimate and then by age; in the end by id, which the mirror knows.
+class EntryOrder {
+ public:
+  EntryOrder(const WaitingSessions& sessions, bool by_estimate)
+      : sessions_(&sessions), by_estimate_(by_estimate) {}
+
+  bool operator()(const QueueEntry& a, const QueueEntry& b) const noexcept {
+    if (by_estimate_ && a.estimate != b.estimate) return a.estimate < b.estimate;
+    if (a.created != b.created) return a.created < b.created;
+    return (*sessions_)[a.session].session.id < (*sessions_)[b.session].session.id;
   }
-  friend bool operator==(const QueueEntry& a, const QueueEntry& b) { return a <=> b == 0; }
+
+ private:
+  const WaitingSessions* sessions_;
+  bool by_estimate_;
 };
 
 // Sessions with one request, ordered. Blocks, so that both a change and the search for a session
-// that is short enough cost little however many there are.
+// that is short enough cost little however many there are. `order` is the same in every call.
 class RequestQueue {
  public:
   struct Place {
     std::size_t block = 0, entry = 0;
   };
 
-  void insert(const QueueEntry& entry);
-  void erase(const QueueEntry& entry);
+  void insert(const QueueEntry& entry, const EntryOrder& order);
+  void erase(const QueueEntry& entry, const EntryOrder& order);
   bool empty() const noexcept { return blocks_.empty(); }
 
   const QueueEntry& at(Place place) const { return blocks_[place.block].entries[place.entry]; }
@@ -46,14 +55,14 @@ class RequestQueue {
   std::optional<Place> before(Place place) const noexcept;
   // The first one from `place` on (itself too) with an estimate of at most `longest`.
   std::optional<Place> next_within(Place place, std::int64_t longest) const noexcept;
-  std::size_t count_before(const QueueEntry& entry) const noexcept;
+  std::size_t count_before(const QueueEntry& entry, const EntryOrder& order) const noexcept;
 
  private:
   struct Block {
     std::int64_t shortest = 0;
     std::vector<QueueEntry> entries;  // never empty
   };
-  std::size_t block_of(const QueueEntry& entry) const noexcept;
+  std::size_t block_of(const QueueEntry& entry, const EntryOrder& order) const noexcept;
   void split(std::size_t block);
 
   std::vector<Block> blocks_;
@@ -61,13 +70,16 @@ class RequestQueue {
 
 class BandQueue {
  public:
+  explicit BandQueue(const EntryOrder& order) : order_(order) {}
   void insert(std::uint32_t request, const QueueEntry& entry);
   void erase(std::uint32_t request, const QueueEntry& entry);
   std::size_t size() const noexcept { return size_; }
   std::size_t count_before(const QueueEntry& entry) const noexcept;
   const std::map<std::uint32_t, RequestQueue>& requests() const noexcept { return requests_; }
+  const EntryOrder& order() const noexcept { return order_; }
 
  private:
+  EntryOrder order_;
   std::map<std::uint32_t, RequestQueue> requests_;  // none is empty
   std::size_t size_ = 0;
 };
