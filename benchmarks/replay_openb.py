@@ -2,12 +2,14 @@
 them. The folder of the trace: argument or BAI_TRACES (or its subfolder openb)."""
 
 import collections
+import contextlib
 import csv
 import json
 import os
 import re
 import selectors
 import socket
+import sqlite3
 import tempfile
 import time
 from fractions import Fraction
@@ -17,6 +19,7 @@ from bai_client import ADMIN, USER, Client, Server, create_body
 
 PODS, NODES = "openb_pod_list_default.csv", "openb_node_list_gpu_node.csv"
 GPU_SLOT = "cuda.shares"  # pods ask for parts of a device
+STORE = "manager.db"
 WHERE = (f"The trace is not here: {{}} has no {PODS}.\nIt is published at "
          "https://github.com/alibaba/clusterdata, folder cluster-trace-gpu-v2023/csv; name the "
          "folder with its csv files as argument or in BAI_TRACES.")
@@ -120,8 +123,22 @@ def wait_quiet(admin, seconds):
         time.sleep(0.5)
 
 
-def check(sessions, agents, pods):
-    """The problems: agents over their capacity, wrong sums, waiting pods that would fit."""
+def devices_held(directory):
+    """{agent: {index of the device: share granted}}, from what the server stored: agents tell
+    clients their sums only."""
+    held = collections.defaultdict(collections.Counter)
+    uri = f"file:{os.path.join(directory, STORE)}?mode=ro"
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as store:
+        for agent, devices in store.execute(
+                "SELECT agent, devices FROM kernels WHERE status = 'RUNNING'"):
+            for index, share in json.loads(devices).get(GPU_SLOT, {}).items():
+                held[agent][int(index)] += Fraction(share)
+    return held
+
+
+def check(sessions, agents, pods, devices):
+    """The problems: agents and devices over their capacity, wrong sums, waiting pods that would
+    fit."""
     problems = []
     if {i["name"] for i in sessions.values()} != {p["name"] for p in pods}:
         problems.append("the sessions are not the pods")
@@ -140,6 +157,13 @@ def check(sessions, agents, pods):
         free.append({s: a - granted.get(s, 0) for s, a in capacity.items()})
         if min(free[-1].values()) < 0 or set(granted) - set(capacity):
             problems.append(f"{agent['id']} holds more than it has: {granted} of {capacity}")
+        used = devices[agent["id"]]
+        if sum(used.values()) != granted.get(GPU_SLOT, 0) or max(used.values(), default=0) > 1:
+            problems.append(f"{agent['id']}: its devices hold {dict(used)} of {granted}")
+        whole = sum(used[i] == 0 for i in range(int(capacity.get(GPU_SLOT, 0))))
+        # A part fits into what one device has left; several devices are given whole.
+        part = 1 if whole else 1 - min(used.values(), default=1)
+        free[-1][GPU_SLOT] = whole if whole > 1 else part
     for item in sessions.values():
         if item["status"] == "PENDING":
             need = {s: Fraction(a) for s, a in item["resource_slots"].items()}
@@ -182,7 +206,7 @@ def replay(server, pods, options):
     sessions = wait_quiet(admin, options.wait)
     quiet = time.monotonic() - began
     agents = admin("GET", "/cluster/agents").json["items"]
-    problems += check(sessions, agents, pods)
+    problems += check(sessions, agents, pods, devices_held(server.directory))
     counts = collections.Counter(i["status"] for i in sessions.values())
     bench_lib.emit("replay_openb", pods=len(pods), agents=len(agents), **counts,
                    connections=options.connections, submit_s=round(submitted, 2),
