@@ -139,14 +139,12 @@ std::uint32_t Mirror::group_of(const ResourceGroupName& name) {
 }
 
 void Mirror::on_resource_group(const Change& change) {
-  if (change.after) {
-    auto after = row<ResourceGroup>(change.after);
-    Group& group = groups_[group_of(after->name)];
-    group.row = std::move(after);
-    if (read_settings(group)) estimates_stale_ = true;
-  } else {
-    groups_[group_of(change.old_row<ResourceGroup>()->name)].row = nullptr;
-  }
+  auto after = row<ResourceGroup>(change.after);
+  const ResourceGroupName name =
+      after != nullptr ? after->name : change.old_row<ResourceGroup>()->name;
+  Group& group = groups_[group_of(name)];
+  group.row = std::move(after);
+  if (read_settings(group)) estimates_stale_ = true;
 }
 
 Mirror::AgentRecord& Mirror::agent_record(const AgentId& id) { return agents_[id]; }

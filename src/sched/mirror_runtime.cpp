@@ -23,14 +23,16 @@ Timestamp began(const Session& session) {
 // Members of ResourceGroup::policy_options that the mirror itself follows; the registry has checked
 // them. True when one has changed.
 bool Mirror::read_settings(Group& group) {
-  const Json& options = group.row->policy_options;
-  const Json* runtime = options.find("default_runtime_s");
-  const Duration default_runtime =
-      runtime != nullptr && runtime->is_int() ? seconds(runtime->as_int()) : kUnknownEstimate;
-  const Json* order = options.find("backfill_order");
-  const bool keeps_shortest =
-      group.row->scheduler == "sjf" ||
-      (order != nullptr && order->is_string() && order->as_string() == "shortest");
+  Duration default_runtime = kUnknownEstimate;
+  bool keeps_shortest = false;
+  if (group.row != nullptr) {
+    const Json& options = group.row->policy_options;
+    const Json* runtime = options.find("default_runtime_s");
+    if (runtime != nullptr && runtime->is_int()) default_runtime = seconds(runtime->as_int());
+    const Json* order = options.find("backfill_order");
+    keeps_shortest = group.row->scheduler == "sjf" ||
+                     (order != nullptr && order->is_string() && order->as_string() == "shortest");
+  }
   const bool changed =
       default_runtime != group.default_runtime || keeps_shortest != group.keeps_shortest;
   group.default_runtime = default_runtime;
@@ -133,7 +135,15 @@ std::pair<const Held*, std::int64_t> Mirror::held(const KernelId& kernel) const 
 
 void Mirror::on_running(SessionRecord& record, const Session* after) {
   join_reservation(record, after != nullptr ? session_reservation(*after) : std::string());
-  if (after == nullptr) return;
+  if (after == nullptr) {
+    // Kernels may outlive the row of their session; nobody knows then when they end.
+    if (!record.running) return;
+    record.running->user = {};
+    record.running->declared = kUnknownEstimate;
+    record.running->began = {};
+    for (const KernelId& kernel : record.running->held) rekey(kernel);
+    return;
+  }
   const bool has_agents = after->status != SessionStatus::Pending && !is_terminal(after->status);
   if (!has_agents && record.running && record.running->held.empty() &&
       record.running->reservation == nullptr) {

@@ -146,6 +146,7 @@ class Chaos {
     row.priority = small(3);
     row.job_priority = small(3);
     row.is_preemptible = small(2) == 0;
+    if (small(3) == 0) row.batch_timeout = seconds(1 + small(3));
     if (small(4) == 0) row.status_data.set("preempted_by", "somebody");
     row.created_at = at_second(small(5));
     row.cluster_mode = pick(2) == 0 ? ClusterMode::SingleNode : ClusterMode::MultiNode;
@@ -289,6 +290,7 @@ class Chaos {
         row.name = PolicyName(name("p", 2));
         row.total_resource_slots = amounts();
         row.max_concurrent_sessions = small(5);
+        row.max_session_lifetime_s = small(3);
         return put(row);
       }
       case 3: {
@@ -334,6 +336,8 @@ class Chaos {
     }
     ResourceGroup row;
     row.name = group();
+    if (pick(2) == 0) row.policy_options = Json::object({{"default_runtime_s", 1 + small(3)}});
+    if (pick(2) == 0) row.policy_options.set("backfill_order", "shortest");
     put(row);
   }
 
