@@ -61,6 +61,10 @@ struct CreateSession {
   std::int64_t priority = 10, job_priority = 0;
   bool is_preemptible = true;
   SlotMap slots;  // of each kernel; cpu and mem are taken from the image when absent
+  std::vector<SlotMap> kernel_slots;  // instead: of main1, sub1, sub2, ..., one for each kernel
+  // Id of a SessionGroup, empty: none. Its project must be the session's, its owner too unless a
+  // superadmin asks.
+  std::string session_group;
   Json resource_opts = Json::object();  // "shmem", "agent_selection_policy", "restartable", ...
   Json environ = Json::object();
   std::vector<std::string> agents;  // designated

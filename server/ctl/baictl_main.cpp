@@ -23,6 +23,8 @@ int with_client(const std::function<int(Client&)>& command) {
 void add_session_options(CLI::App& app, NewSession& session) {
   app.add_option("-t,--name", session.name, "Name of the session (4-64 characters)");
   app.add_option("-r,--resources", session.resources, "Amounts, e.g. -r cpu=2 -r mem=4g");
+  app.add_option("--session-group", session.session_group,
+                 "Id of a group whose sessions are to be apart or together");
   app.add_option("-e,--env", session.environ, "Environment, e.g. -e MODE=fast");
   app.add_option("-g,--project", session.project, "Project")->capture_default_str();
   app.add_option("--domain", session.domain, "Domain")->capture_default_str();
@@ -87,6 +89,8 @@ int main(int argc, char** argv) {
     command->add_option("--startup-command", create.startup_command, "What a batch session runs");
     command->add_option("--timeout", create.batch_timeout, "Limit of a batch session, e.g. 30m");
     command->add_option("--cluster-size", create.cluster_size, "Kernels")->capture_default_str();
+    command->add_option("--sub-resources", create.sub_resources,
+                        "Amounts of the kernels beside the main one, if others than -r");
     command->add_flag("--multi-node", create.multi_node, "Kernels may be on several agents");
     command->add_flag("--json", json, "JSON output");
     add_session_options(*command, create);

@@ -11,6 +11,8 @@ namespace bai::ctl {
 
 namespace {
 
+constexpr std::int64_t kClusterSizeMax = 10'000;  // that it spells out; the server has a limit too
+
 int print_json(const Json& json) {
   fmt::print("{}\n", json.dump_pretty());
   return kOk;
@@ -31,6 +33,30 @@ Result<Json> pairs(const std::vector<std::string>& texts, std::string_view what)
   return out;
 }
 
+// Amounts of all kernels alike, or of each of them.
+Status set_resources(const NewSession& session, Json& config) {
+  auto resources = pairs(session.resources, "resource");
+  if (!resources) return std::unexpected(resources.error());
+  if (session.sub_resources.empty()) {
+    config.set("resources", std::move(*resources));
+    return {};
+  }
+  const auto sub = pairs(session.sub_resources, "resource");
+  if (!sub) return std::unexpected(sub.error());
+  if (session.cluster_size < 2 || session.cluster_size > kClusterSizeMax) {
+    return fail(
+        ErrorCode::InvalidArgument,
+        fmt::format("--sub-resources: needs a --cluster-size from 2 to {}", kClusterSizeMax));
+  }
+  Json kernels = Json::array();
+  kernels.push_back(Json::object({{"resources", std::move(*resources)}}));
+  for (std::int64_t rank = 1; rank < session.cluster_size; ++rank) {
+    kernels.push_back(Json::object({{"resources", *sub}}));
+  }
+  config.set("kernels", std::move(kernels));
+  return {};
+}
+
 std::string text_or_dash(const Json& value) {
   const std::string_view text = value.as_string();
   return text.empty() || text == "None" ? "-" : std::string(text);
@@ -49,13 +75,11 @@ std::string made_up_name() {
 }
 
 Result<Json> creation_body(const NewSession& session) {
-  auto resources = pairs(session.resources, "resource");
-  if (!resources) return resources;
   auto environ = pairs(session.environ, "environment");
   if (!environ) return environ;
-  Json config = Json::object({{"resources", std::move(*resources)},
-                              {"environ", std::move(*environ)},
-                              {"resource_opts", Json::object()}});
+  Json config = Json::object({{"environ", std::move(*environ)}, {"resource_opts", Json::object()}});
+  if (auto ok = set_resources(session, config); !ok) return std::unexpected(ok.error());
+  if (!session.session_group.empty()) config.set("session_group", session.session_group);
   if (!session.resource_group.empty()) config.set("scalingGroup", session.resource_group);
   if (!session.reservation.empty()) {
     config.set("resource_opts", Json::object({{"reservation", session.reservation}}));

@@ -10,14 +10,16 @@ namespace bai::ctl {
 
 struct NewSession {
   std::string image = "local/python:3";
-  std::string name;                    // empty: one is made up
-  std::vector<std::string> resources;  // "cpu=1", "mem=2g"
-  std::vector<std::string> environ;    // "NAME=value"
+  std::string name;                        // empty: one is made up
+  std::vector<std::string> resources;      // "cpu=1", "mem=2g"
+  std::vector<std::string> sub_resources;  // of every kernel but the main one; empty: the same
+  std::vector<std::string> environ;        // "NAME=value"
   std::string type = "interactive";
   std::string startup_command;
   std::string resource_group, project = "default", domain = "default";
   std::string batch_timeout;
-  std::string reservation;  // to run in
+  std::string reservation;    // to run in
+  std::string session_group;  // id
   std::int64_t priority = 10, job_priority = 0;
   std::int64_t cluster_size = 1;
   bool multi_node = false;

@@ -57,6 +57,27 @@ void read_slots(Fields& config, const SlotTypes& slots, CreateSession& action) {
   }
 }
 
+// "kernels": [{"resources": {...}}, ...], one for each kernel, where they differ.
+void read_kernels(Fields& config, const SlotTypes& slots, CreateSession& action) {
+  const Json* kernels = config.find({"kernels"});
+  if (kernels == nullptr) return;
+  if (!kernels->is_array()) {
+    return config.complain("should be an array of objects with \"resources\"");
+  }
+  for (std::size_t rank = 0; rank < kernels->size(); ++rank) {
+    const std::string name = fmt::format("kernels[{}].resources", rank);
+    const Json& resources = kernels->items()[rank]["resources"];
+    auto parsed = parse_slots(slots, resources);
+    if (!resources.is_object()) {
+      config.complain(name, "should be an object");
+    } else if (!parsed) {
+      config.complain(name, "Invalid resource allocation: " + parsed.error().message);
+    } else {
+      action.kernel_slots.push_back(std::move(*parsed));
+    }
+  }
+}
+
 void read_environ(Fields& config, CreateSession& action) {
   action.environ = config.object_or_empty({"environ"});
   for (const auto& [name, value] : action.environ.members()) {
@@ -95,6 +116,8 @@ Status read_config(const Json& body, const SlotTypes& slots, CreateRequest& out)
   refuse_unsupported(config);
   read_environ(config, action);
   read_slots(config, slots, action);
+  read_kernels(config, slots, action);
+  action.session_group = config.text_or({"session_group", "sessionGroup"}, "");
   action.resource_opts = config.object_or_empty({"resource_opts", "resourceOpts"});
   if (auto group = config.text({"scaling_group", "scalingGroup"}); group && !group->empty()) {
     action.resource_group = ResourceGroupName(std::move(*group));
@@ -178,7 +201,11 @@ Result<CreateRequest> parse_create_request(const Json& body, const SlotTypes& sl
   read_dependencies(fields, action);
   if (action.name == "from-template") fields.complain("session_name", "is a reserved name");
   if (auto ok = fields.status(); !ok) return std::unexpected(ok.error());
+  const bool is_sized = fields.has({"cluster_size", "clusterSize"});
   if (auto ok = read_config(body, slots, out); !ok) return std::unexpected(ok.error());
+  if (!is_sized && !action.kernel_slots.empty()) {
+    action.cluster_size = static_cast<std::int64_t>(action.kernel_slots.size());
+  }
   return out;
 }
 

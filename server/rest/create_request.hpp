@@ -1,4 +1,7 @@
-// The body of a session creation, in all spellings that clients use.
+// The body of a session creation, in all spellings that clients use. Beyond what the reference
+// system knows `config` may have
+//   "kernels": [{"resources": {...}}, ...]  for main1, sub1, sub2, ..., instead of "resources"
+//   "session_group": id
 #pragma once
 
 #include "bai_manager/actions.hpp"

@@ -148,6 +148,15 @@ Status check_tenants(const State& state) {
     }
     return true;
   });
+  state.table<SessionGroup>().for_each([&](const SessionGroup& group) {
+    const Project* project = state.find<Project>(group.project);
+    if (project == nullptr || project->domain != group.domain) {
+      return complain(fmt::format("session group {}: domain \"{}\" has no such project", group.id,
+                                  group.domain.view()));
+    }
+    return state.find<User>(group.owner) != nullptr ||
+           complain(fmt::format("session group {}: there is no such owner", group.id));
+  });
   return status;
 }
 

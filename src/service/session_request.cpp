@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 #include <set>
+#include <utility>
 
 #include "core/accounting.hpp"
 #include "service/reservations.hpp"
@@ -152,8 +153,9 @@ Result<std::int64_t> shared_memory(const CreateSession& request, const Image& im
   return *size;
 }
 
-Result<SlotMap> kernel_slots(const State& state, const CreateSession& request, const Image& image,
-                             const ResourceGroup& group) {
+Result<SlotMap> complete_slots(const State& state, const CreateSession& request, const Image& image,
+                               const ResourceGroup& group, const std::set<std::string>& served,
+                               SlotMap slots) {
   const auto shmem = shared_memory(request, image);
   if (!shmem) return std::unexpected(shmem.error());
   SlotMap minimum = image.min_slots;
@@ -161,7 +163,6 @@ Result<SlotMap> kernel_slots(const State& state, const CreateSession& request, c
   if (!minimum.contains("mem")) minimum.set("mem", Amount{kDefaultMinMem});
   minimum.set("mem", minimum.get("mem") + Amount{*shmem});
 
-  SlotMap slots = request.slots;
   for (const std::string_view name : {"cpu", "mem"}) {
     if (slots.get(name).units == 0) slots.set(name, minimum.get(name));
   }
@@ -170,7 +171,6 @@ Result<SlotMap> kernel_slots(const State& state, const CreateSession& request, c
         fmt::format("Shared memory ({}) must be smaller than the memory of the session ({})",
                     format_binary_size(*shmem), format_binary_size(slots.get("mem").units)));
   }
-  const auto served = served_slots(state, group.name);
   if (served.empty()) {
     return invalid(fmt::format("Resource group \"{}\" has no agent that could run a session",
                                group.name.view()));
@@ -202,6 +202,22 @@ Result<SlotMap> kernel_slots(const State& state, const CreateSession& request, c
     }
   }
   return slots;
+}
+
+// What each kernel gets, by rank.
+Result<std::vector<SlotMap>> kernel_slots(const State& state, const CreateSession& request,
+                                          const Image& image, const ResourceGroup& group) {
+  const auto served = served_slots(state, group.name);
+  const bool alike = request.kernel_slots.empty();
+  std::vector<SlotMap> all;
+  for (const SlotMap& wanted : alike ? std::vector{request.slots} : request.kernel_slots) {
+    auto slots = complete_slots(state, request, image, group, served, wanted);
+    if (!slots) return std::unexpected(slots.error());
+    slots->prune_zeros();
+    all.push_back(std::move(*slots));
+  }
+  if (alike) all.resize(static_cast<std::size_t>(request.cluster_size), SlotMap(all.front()));
+  return all;
 }
 
 // Sums must stay exact, whatever is asked for.
@@ -345,6 +361,14 @@ Status check_texts(const Context& ctx, const CreateSession& request) {
   if (request.cluster_size < 1 || request.cluster_size > ctx.options.cluster_size_max) {
     return invalid(fmt::format("cluster_size: must be 1 to {}", ctx.options.cluster_size_max));
   }
+  const auto& kernels = request.kernel_slots;
+  if (!kernels.empty() && std::cmp_not_equal(kernels.size(), request.cluster_size)) {
+    return invalid(fmt::format("kernels: {} are described, and cluster_size is {}", kernels.size(),
+                               request.cluster_size));
+  }
+  if (!kernels.empty() && !request.slots.empty()) {
+    return invalid("kernels: give amounts either for each of them or for all alike");
+  }
   return {};
 }
 
@@ -355,6 +379,21 @@ Status check_dependencies(const State& state, const CreateSession& request) {
                   fmt::format("dependencies: there is no session {}", to_string(id)),
                   "session-not-found");
     }
+  }
+  return {};
+}
+
+// What somebody else has grouped is as unknown as what is not there.
+Status check_session_group(const State& state, const Caller& caller, const std::string& id,
+                           const Session& session) {
+  if (id.empty()) return {};
+  const SessionGroup* group = state.find<SessionGroup>(id);
+  const bool sees_all = caller.is_system || caller.role == UserRole::Superadmin;
+  if (group == nullptr || group->project != session.project ||
+      (group->owner != session.user && !sees_all)) {
+    return fail(ErrorCode::NotFound,
+                fmt::format("session_group: you have no group \"{}\" in this project", id),
+                "session-group-not-found");
   }
   return {};
 }
@@ -388,6 +427,7 @@ Session make_session(const Context& ctx, const CreateSession& request, const Use
   s.user = user.id;
   s.access_key = owner.access_key;
   s.tag = request.tag;
+  s.session_group = request.session_group;
   s.resource_opts = request.resource_opts;
   s.environ = request.environ;
   s.designated_agents = request.agents;
@@ -450,7 +490,7 @@ const Image* find_image(const State& state, std::string_view name, std::string_v
   return found;
 }
 
-Result<SessionDraft> draft_session(Context& ctx, const Caller&, const CreateSession& request,
+Result<SessionDraft> draft_session(Context& ctx, const Caller& caller, const CreateSession& request,
                                    const Keypair& owner) {
   const State& state = ctx.state();
   for (const Status& status :
@@ -473,9 +513,8 @@ Result<SessionDraft> draft_session(Context& ctx, const Caller&, const CreateSess
   if (auto ok = check_image_ports(request, *image); !ok) return std::unexpected(ok.error());
   const auto group = choose_group(state, **project, owner.access_key, request);
   if (!group) return std::unexpected(group.error());
-  auto slots = kernel_slots(state, request, *image, **group);
+  const auto slots = kernel_slots(state, request, *image, **group);
   if (!slots) return std::unexpected(slots.error());
-  slots->prune_zeros();
 
   SessionDraft draft;
   draft.session = make_session(ctx, request, *user, owner, **project);
@@ -485,13 +524,16 @@ Result<SessionDraft> draft_session(Context& ctx, const Caller&, const CreateSess
   if ((*group)->pending_timeout_s > 0) {
     draft.session.deadline = ctx.now + seconds((*group)->pending_timeout_s);
   }
-  for (std::int64_t rank = 0; rank < request.cluster_size; ++rank) {
-    draft.session.requested_slots += *slots;
-    draft.kernels.push_back(make_kernel(ctx, draft.session, *slots, rank));
+  std::int64_t rank = 0;
+  for (const SlotMap& of_kernel : *slots) {
+    draft.session.requested_slots += of_kernel;
+    draft.kernels.push_back(make_kernel(ctx, draft.session, of_kernel, rank++));
   }
   if (auto ok = check_sums(state, draft.session); !ok) return std::unexpected(ok.error());
-  for (const Status& status : {check_own_reservation(state, draft.session, ctx.now),
-                               check_topology(**group, request.resource_opts["topology"])}) {
+  for (const Status& status :
+       {check_own_reservation(state, draft.session, ctx.now),
+        check_session_group(state, caller, request.session_group, draft.session),
+        check_topology(**group, request.resource_opts["topology"])}) {
     if (!status) return std::unexpected(status.error());
   }
   if (const auto* policy = state.find<KeypairPolicy>(owner.resource_policy)) {

@@ -8,7 +8,7 @@ import tempfile
 import time
 import unittest
 
-from bai_client import ADMIN, BIN_DIR, FIXTURE, Server, create_body
+from bai_client import ADMIN, BIN_DIR, FIXTURE, USER, Server, create_body
 
 
 def moment(seconds):
@@ -22,10 +22,11 @@ class Scheduling(unittest.TestCase):
         self.folder = tempfile.TemporaryDirectory(prefix="bai-scheduling-")
         self.addCleanup(self.folder.cleanup)
 
-    def serve(self, options):
+    def serve(self, options, **tables):
         with open(FIXTURE, encoding="utf-8") as source:
             fixture = json.load(source)
         fixture["resource_groups"][0]["policy_options"] = options
+        fixture.update(tables)
         path = os.path.join(self.folder.name, "fixture.json")
         with open(path, "w", encoding="utf-8") as out:
             json.dump(fixture, out)
@@ -39,10 +40,10 @@ class Scheduling(unittest.TestCase):
             self.assertLess(time.monotonic(), end, self.server.lines)
             time.sleep(0.02)
 
-    def create(self, name, cpu="2", resource_opts=None, **changes):
+    def create(self, name, cpu="2", resource_opts=None, session_group=None, **changes):
         answer = self.user("POST", "/session", create_body(name, config={
-            "resources": {"cpu": cpu, "mem": "256m"}, "resource_opts": resource_opts or {}},
-            **changes))
+            "resources": {"cpu": cpu, "mem": "256m"}, "resource_opts": resource_opts or {},
+            "session_group": session_group}, **changes))
         self.assertEqual(201, answer.status, answer)
         return answer.json["sessionId"]
 
@@ -90,6 +91,28 @@ class Scheduling(unittest.TestCase):
             check=True, env=environment, capture_output=True)
         return subprocess.run([program, *words], env=environment, capture_output=True, text=True,
                               timeout=30)
+
+    def test_a_group_and_kernels_that_differ(self):
+        with open(FIXTURE, encoding="utf-8") as source:
+            fixture = json.load(source)
+        owner = [user["uuid"] for user in fixture["users"] if user["username"] == "user"][0]
+        self.serve({}, session_groups=[{
+            "id": "replicas", "domain_name": "default", "project": fixture["projects"][0]["id"],
+            "owner": owner, "placement_direction": "spread", "placement_enforcement": "strict"}])
+        first = self.baictl(USER, "session", "create", "-t", "first", "-r", "cpu=1", "-r", "mem=256m",
+                            "--sub-resources", "cpu=0.5", "--sub-resources", "mem=256m",
+                            "--cluster-size", "2", "--session-group", "replicas", "local/shell:latest")
+        self.assertEqual(0, first.returncode, first)
+        self.assertIn("RUNNING", first.stdout)
+        held = self.user("GET", "/cluster/agents").json["items"][0]["occupied_slots"]
+        self.assertEqual("1.5", held["cpu"])
+        second = self.create("second", enqueueOnly=True, cpu="0.5", session_group="replicas")
+        asked = self.baictl(USER, "session", "why", second)
+        self.assertIn("agents: session-group", asked.stdout, asked)
+        self.assertEqual("PENDING", self.status(second))
+        lone = self.baictl(USER, "session", "create", "--sub-resources", "cpu=1")
+        self.assertEqual(2, lone.returncode, lone)
+        self.assertIn("--cluster-size", lone.stderr)
 
     def test_a_reservation_is_its_owners(self):
         self.serve({})

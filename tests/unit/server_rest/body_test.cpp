@@ -111,6 +111,34 @@ TEST_CASE("wrong types name their field as it was written, all at once") {
         "priority: 101 is more than 100; dependencies: 'x' is no session id");
 }
 
+TEST_CASE("kernels that differ, and a group of sessions") {
+  const auto request = create(
+      R"({"name":"gang","image":"i","clusterMode":"multi-node","config":{"session_group":"g1",
+          "kernels":[{"resources":{"cpu":"1"}},{"resources":{"cpu":4,"mem":"2g"}}]}})");
+  REQUIRE(request.has_value());
+  CHECK(request->action.session_group == "g1");
+  CHECK(request->action.cluster_size == 2);
+  REQUIRE(request->action.kernel_slots.size() == 2);
+  CHECK(request->action.kernel_slots[0].get("cpu").units == 1000);
+  CHECK(request->action.kernel_slots[1].get("cpu").units == 4000);
+  CHECK(request->action.kernel_slots[1].get("mem").units == 2LL << 30);
+  const auto sized = create(R"({"name":"gang","image":"i","cluster_size":3,"config":{
+                                "sessionGroup":null,"kernels":[{"resources":{}}]}})");
+  REQUIRE(sized.has_value());
+  CHECK(sized->action.cluster_size == 3);  // which the manager refuses
+  const auto error = create_error(R"({"name":"gang","image":"i","config":{"session_group":5,
+      "kernels":[{"resources":{"cpu":"much"}},{},5,{"resources":{"cpu":1}}]}})");
+  CHECK(error.kind == "invalid-api-parameters");
+  for (const char* part : {"kernels[0].resources: Invalid resource allocation",
+                           "kernels[1].resources: should be an object",
+                           "kernels[2].resources: should be an object", "session_group: should"}) {
+    CHECK_MESSAGE(error.message.find(part) != std::string::npos, error.message);
+  }
+  CHECK(error.message.find("kernels[3]") == std::string::npos);
+  CHECK(create_error(R"({"name":"gang","image":"i","config":{"kernels":2}})")
+            .message.find("kernels: should be an array") != std::string::npos);
+}
+
 TEST_CASE("missing, empty and reserved names") {
   CHECK(create_error("{}").message == "session_name: is required; image: is required");
   CHECK(create_error(R"({"name":"","image":"i"})").message == "name: must not be empty");
