@@ -15,10 +15,15 @@ namespace {
 constexpr std::int64_t kNotATime = std::numeric_limits<std::int64_t>::min();
 constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 
+// Texts up to so many characters lie in the array itself, each as wide as the longest; a column
+// with a longer one has objects.
+constexpr std::size_t kInlineMax = 256;
+
 struct Column {
   std::string name, format;
   std::size_t width = 0;           // bytes of one cell
-  std::vector<std::byte> cells{};  // `width` bytes per row
+  std::vector<std::byte> cells{};  // `width` bytes per row; none of a column of objects
+  py::list objects{};
 
   template <class T>
   void put(std::size_t row, T value) {
@@ -50,6 +55,16 @@ std::u32string code_points(const std::string& text) {
   return out;
 }
 
+Column object_column(const FieldInfo& field, const std::vector<const void*>& rows) {
+  Column column{std::string(field.name), "O", sizeof(PyObject*)};
+  for (const void* row : rows) {
+    const Value value = field.get(row);
+    const auto* text = std::get_if<std::string>(&value);
+    column.objects.append(py::str(text ? *text : std::string()));
+  }
+  return column;
+}
+
 Column text_column(const FieldInfo& field, const std::vector<const void*>& rows) {
   std::vector<std::u32string> texts;
   std::size_t longest = 1;
@@ -58,6 +73,7 @@ Column text_column(const FieldInfo& field, const std::vector<const void*>& rows)
     const auto* text = std::get_if<std::string>(&value);
     texts.push_back(code_points(text ? *text : std::string()));
     longest = std::max(longest, texts.back().size());
+    if (longest > kInlineMax) return object_column(field, rows);
   }
   Column column{std::string(field.name), "U" + std::to_string(longest), longest * 4};
   column.cells.resize(rows.size() * column.width);
@@ -128,6 +144,12 @@ bool is_column(const FieldInfo& field) {
   return field.type != FieldType::Json && field.type != FieldType::List;
 }
 
+// Whole programs and one time per status are there for whoever asks for them.
+bool is_usual(const FieldInfo& field) {
+  return is_column(field) && !field.is(kSecret) && field.type != FieldType::Times &&
+         field.name != "startup_command" && field.name != "bootstrap_script";
+}
+
 void add_columns(const EntityInfo& entity, const std::string& name,
                  const std::vector<const void*>& rows, const SlotTypes& types,
                  std::vector<Column>& columns) {
@@ -163,7 +185,7 @@ py::object make_array(const SnapshotPtr& snapshot, const EntityInfo& entity,
   std::vector<Column> columns;
   if (fields.empty()) {
     for (const FieldInfo& field : entity.fields) {
-      if (!is_column(field) || field.is(kSecret) || field.type == FieldType::Times) continue;
+      if (!is_usual(field)) continue;
       add_columns(entity, std::string(field.name), rows, snapshot->slot_types(), columns);
     }
   }
@@ -179,9 +201,14 @@ py::object make_array(const SnapshotPtr& snapshot, const EntityInfo& entity,
   auto* cell = static_cast<std::byte*>(array.mutable_data());
   for (std::size_t row = 0; row < rows.size(); ++row) {
     for (const Column& column : columns) {
-      std::memcpy(cell, column.cells.data() + row * column.width, column.width);
+      if (!column.cells.empty()) {
+        std::memcpy(cell, column.cells.data() + row * column.width, column.width);
+      }
       cell += column.width;
     }
+  }
+  for (const Column& column : columns) {
+    if (column.format == "O") array[py::str(column.name)] = column.objects;
   }
   return array;
 }

@@ -58,6 +58,23 @@ def test_other_tables(cluster):
     assert "secret_key" not in cluster.array("keypair").dtype.names
 
 
+def test_long_texts_do_not_widen_every_row(cluster):
+    script = "#" * 500_000
+    jobs = [cluster.submit(cpu=1, bootstrap_script=script), *(cluster.submit(cpu=1) for _ in range(20))]
+    usual = cluster.sessions_array()
+    assert not {"bootstrap_script", "startup_command"} & set(usual.dtype.names) and usual.dtype.itemsize < 4000
+    array = cluster.sessions_array(["id", "bootstrap_script", "priority"])
+    assert array.dtype["bootstrap_script"] == object and array.dtype.itemsize < 200
+    texts = {str(row["id"]): row["bootstrap_script"] for row in array}
+    assert texts == {job: script if job == jobs[0] else "" for job in jobs}
+    assert set(array["priority"]) == {10}
+    cluster.submit(cpu=1, tag="x" * 256)
+    assert cluster.sessions_array(["tag"]).dtype["tag"] == numpy.dtype("U256")
+    cluster.submit(cpu=1, tag="é" * 257)
+    tags = cluster.sessions_array(["tag"])
+    assert tags.dtype["tag"] == object and sorted(map(len, tags["tag"]))[-2:] == [256, 257]
+
+
 def test_empty_and_wrong(cluster):
     empty = cluster.sessions_array()
     assert empty.shape == (0,) and "status" in empty.dtype.names
