@@ -4,49 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import numbers
 import os
-import uuid
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 from . import _core
 from .errors import BaiError, InvalidArgument, NotFound
 from .policies import Policy, PolicyError, ScoreSelector, Selector, Sequencer, Validator
+from .requests import session_request
+from .tenants import Tenants, User
 from .values import (DEFAULT, DEFAULT_IMAGE, DEFAULT_MEMORY, DEFAULT_SLOTS, KEEP_ENDED, AgentSpec, Behaviour, Moment,
-                     Seconds, SessionLike, Slots, Prospect, Why, command, make_id, policy_name, statuses)
+                     Seconds, SessionLike, Slots, Prospect, Why, a_list, a_mapping, make_id, policy_name, statuses)
 
 if TYPE_CHECKING:
-    import numpy
+    import numpy.typing
 
 __all__ = ["Cluster", "User"]
 
 
-class User:
-    """A user with a keypair; sessions submitted through it are its own."""
-
-    def __init__(self, cluster: "Cluster", name: str, domain: str, project: str, access_key: str, id: str) -> None:
-        self._cluster = cluster
-        self.name = name
-        self.domain = domain
-        self.project = project
-        self.access_key = access_key
-        self.id = id
-
-    def submit(self, slots: Slots | None = None, **request: Any) -> str:
-        """As Cluster.submit, for this user."""
-        return self._cluster.submit(slots, user=self, **request)
-
-    def terminate(self, session: SessionLike, **options: Any) -> "List[Tuple[str, str]]":
-        """As Cluster.terminate, with this user's rights."""
-        return self._cluster.terminate(session, user=self, **options)
-
-    def sessions(self, status: "str | Iterable[str] | None" = None) -> "List[_core.Session]":
-        return self._cluster.sessions(status, user=self.id)
-
-    def __repr__(self) -> str:
-        return f"<User {self.name} of {self.domain}/{self.project}>"
-
-
-class Cluster:
+class Cluster(Tenants):
     """A manager with simulated agents on virtual time: an hour of the cluster's life takes milliseconds.
 
     >>> with Cluster(agents=2, slots={"cpu": 4}, policy="fifo") as cluster:
@@ -85,19 +61,22 @@ class Cluster:
                  seed: int = 0, *, policies: "Mapping[str, Sequencer | Selector | ScoreSelector | Validator] | None" = None,
                  behaviour: Behaviour | None = None, options: Mapping[str, Any] | None = None,
                  limits: Mapping[str, Any] | None = None, shuffle: bool = False) -> None:
+        if not isinstance(storage, (str, os.PathLike)) or not os.fspath(storage):
+            raise InvalidArgument(f'storage: must be "memory" or the path of a file, not {storage!r}')
         path = "" if storage == "memory" else os.fspath(storage)
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 63:
             raise InvalidArgument(f"seed: must be an integer from 0 to 2^63-1, not {seed!r}")
-        self._engine = _core.Engine(seed, shuffle, path, {"keep_ended": KEEP_ENDED, **(options or {})})
-        self._behaviour = dict(behaviour or {})
-        self._slots = dict(slots or DEFAULT_SLOTS)
+        options = {} if options is None else a_mapping(options, "options", "the manager's options")
+        self._behaviour = {} if behaviour is None else dict(a_mapping(behaviour, "behaviour", "waits and shares"))
+        self._slots = dict(a_mapping(slots, "slots", "amounts") if slots else DEFAULT_SLOTS)
+        limits = {} if limits is None else a_mapping(limits, "limits", "a keypair policy's members")
+        own_policies = {} if policies is None else a_mapping(policies, "policies", "policies")
+        super().__init__(_core.Engine(seed, shuffle, path, {"keep_ended": KEEP_ENDED, **options}))
         self._names = 0
         self._agents_made = 0
-        self._users: Dict[Tuple[str, str], User] = {}
-        self._known: set[str] = set()
         self._images: set[Tuple[str, str]] = set()
         chosen = Policy.of(policy)
-        for name, own in (policies or {}).items():
+        for name, own in own_policies.items():
             self._register(name, own)
         group = self._group_row(DEFAULT, chosen, register=True)
         for number, validator in enumerate(chosen.validators, 1):
@@ -107,7 +86,7 @@ class Cluster:
         self._engine.open()
         try:
             self._names = self._engine.snapshot().count("session")
-            self._load_defaults(group, limits or {})
+            self._load_defaults(group, limits)
             for spec in specs:
                 self.add_agent(spec)
             self._engine.advance(0)
@@ -149,16 +128,14 @@ class Cluster:
         })
         self._known.add(f"domain/{DEFAULT}")
         self.image(DEFAULT_IMAGE)
-        self._default_user = self.user("user")
+        self.user("user")
 
     def _agent_specs(self, agents: "int | Iterable[str | Slots | AgentSpec]") -> "List[str | Slots | AgentSpec]":
         if isinstance(agents, int):
             if isinstance(agents, bool) or agents < 0:
                 raise InvalidArgument(f"agents: must be a number from 0 or a list, not {agents!r}")
             return [{} for _ in range(agents)]
-        if isinstance(agents, (str, bytes, Mapping)):
-            raise InvalidArgument(f"agents: must be a number from 0 or a list, not {agents!r}")
-        return list(agents)
+        return a_list(agents, "agents", "agents, or a number from 0")
 
     def add_agent(self, spec: "str | Slots | AgentSpec" = "", **more: Any) -> str:
         """Adds an agent: an AgentSpec, an id, or slots. ``more`` are members of AgentSpec. Returns its id."""
@@ -174,17 +151,18 @@ class Cluster:
             else:
                 raise InvalidArgument(f"agent: must be an AgentSpec, an id or slots, not {spec!r}")
             agent = AgentSpec(**{**members, **more})
-        slots = {"cpu": 0, "mem": DEFAULT_MEMORY, **agent.slots}
+        slots = {"cpu": 0, "mem": DEFAULT_MEMORY, **a_mapping(agent.slots, "slots", "amounts")}
         self._engine.add_agent(
             {"id": agent.id, "slots": slots, "resource_group": agent.resource_group, "architecture": agent.architecture,
-             "accelerator_model": agent.accelerator_model, "images": list(agent.images),
-             "slot_types": dict(agent.slot_types)}, {**self._behaviour, **agent.behaviour})
+             "accelerator_model": agent.accelerator_model, "images": a_list(agent.images, "images", "names"),
+             "slot_types": dict(a_mapping(agent.slot_types, "slot_types", "slot types"))},
+            {**self._behaviour, **a_mapping(agent.behaviour, "behaviour", "waits and shares")})
         self.image(DEFAULT_IMAGE, architecture=agent.architecture)
         return agent.id
 
     def load(self, fixture: Mapping[str, Sequence[Mapping[str, Any]]]) -> Tuple[int, int]:
         """Inserts or replaces rows, as {"users": [{...}]}: all or none. How many were inserted and replaced."""
-        return self._engine.load(dict(fixture))
+        return self._engine.load(dict(a_mapping(fixture, "fixture", "tables")))
 
     def image(self, name: str, architecture: str = "x86_64", **row: Any) -> None:
         """Makes an image known. Other members of ``row``: "min_slots", "labels", "aliases", "is_local", ..."""
@@ -196,91 +174,21 @@ class Cluster:
             "labels": {"ai.backend.resource.preferred.shmem": "0"}, **row}]})
         self._images.add((name, architecture))
 
-    def domain(self, name: str, slots: Slots | None = None) -> str:
-        """Makes a domain, or changes its limits."""
-        row: Dict[str, Any] = {"name": name}
-        if slots is not None:
-            row["total_resource_slots"] = dict(slots)
-        if f"domain/{name}" not in self._known or slots is not None:
-            self._engine.load({"domains": [row], "resource_group_grants": [
-                {"resource_group": DEFAULT, "scope_kind": "domain", "scope": name}]})
-            self._known.add(f"domain/{name}")
-        return name
-
-    def project(self, name: str, domain: str = DEFAULT, slots: Slots | None = None) -> str:
-        """Makes a project, or changes its limits. Returns its id."""
-        self.domain(domain)
-        id = make_id("project", domain, name)
-        if f"project/{id}" not in self._known or slots is not None:
-            row: Dict[str, Any] = {"id": id, "name": name, "domain_name": domain}
-            if slots is not None:
-                row["total_resource_slots"] = dict(slots)
-            self._engine.load({"projects": [row]})
-            self._known.add(f"project/{id}")
-        return id
-
-    def user(self, name: str, project: str = DEFAULT, domain: str = DEFAULT, role: str = "user",
-             limits: Mapping[str, Any] | None = None) -> User:
-        """Makes a user with a keypair, or finds it; member of ``project``.
-
-        ``limits``: a keypair policy of its own, as {"max_concurrent_sessions": 2, "total_resource_slots": {"cpu": 8}}.
-        """
-        project_id = self.project(project, domain)
-        id = make_id("user", domain, name)
-        suffix = "" if domain == DEFAULT else f".{domain}"
-        access_key = "AK" + uuid.UUID(id).hex[:18].upper()
-        known = self._users.get((domain, name))
-        document: Dict[str, Any] = {"project_members": [{"project": project_id, "user": id}]}
-        if known is None:
-            document["users"] = [{"uuid": id, "email": f"{name}@{domain}.example", "username": name + suffix,
-                                  "domain_name": domain, "role": role, "main_access_key": access_key}]
-            document["keypairs"] = [{"access_key": access_key, "secret_key": "secret", "user": id,
-                                     "is_admin": role == "superadmin", "resource_policy": DEFAULT}]
-        if limits is not None:
-            document["keypair_resource_policies"] = [{"name": access_key, "max_containers_per_session": 0,
-                                                      "max_concurrent_sessions": 0, **limits}]
-            document["keypairs"] = [{"access_key": access_key, "user": id, "secret_key": "secret",
-                                     "resource_policy": access_key}]
-        if known is None or known.project != project or limits is not None:
-            self._engine.load(document)
-        user = self._users[domain, name] = User(self, name, domain, project, access_key, id)
-        return user
-
     def resource_group(self, name: str, policy: "str | Mapping[str, Any] | Policy | None" = None,
                        domains: Sequence[str] = (DEFAULT,), **row: Any) -> str:
         """Makes a resource group, or changes how it is scheduled. It is open to ``domains``."""
         group = {**self._group_row(name, Policy.of(policy), register=False), **row}
         self._engine.check_group(group)
         self._engine.load({"resource_groups": [group], "resource_group_grants": [
-            {"resource_group": name, "scope_kind": "domain", "scope": domain} for domain in domains]})
+            {"resource_group": name, "scope_kind": "domain", "scope": domain}
+            for domain in a_list(domains, "domains", "names")]})
         return name
 
     # ---- sessions
 
-    def _request(self, user: User, slots: Slots | None, cpu: Any, mem: Any, gpus: Any, duration: Seconds | None,
-                 exit_code: int, timeout: Seconds | None, members: Dict[str, Any]) -> Dict[str, Any]:
-        if slots is not None and not isinstance(slots, Mapping):
-            raise InvalidArgument(f"slots: must be a dict of amounts, not {slots!r}")
-        wanted: Dict[str, Any] = dict(slots or {})
-        for slot, amount in (("cpu", cpu), ("mem", mem), ("cuda.device", gpus)):
-            if amount is not None:
-                wanted[slot] = amount
-        if not wanted:
-            wanted = {"cpu": 1}
+    def _request(self, user: User, arguments: Any) -> Dict[str, Any]:
         self._names += 1
-        request: Dict[str, Any] = {"name": f"session-{self._names:06d}", "image": DEFAULT_IMAGE, "reuse": False,
-                                   "domain": user.domain, "project": user.project, "slots": wanted}
-        if duration is not None:
-            request["session_type"] = "batch"
-            request["startup_command"] = command(duration, exit_code)
-        if timeout is not None:
-            request["batch_timeout"] = timeout
-        if (members.get("cluster_size") or 1) != 1:
-            request["cluster_mode"] = "multi-node"
-        request.update({name: value for name, value in members.items() if value is not None})
-        if "dependencies" in request:
-            request["dependencies"] = [self._session_id(one) for one in request["dependencies"]]
-        return request
+        return session_request(arguments, user, self._names, self._session_id)
 
     def submit(self, slots: Slots | None = None, *, user: User | None = None, cpu: "int | float | str | None" = None,
                mem: "int | float | str | None" = None, gpus: int | None = None, duration: Seconds | None = None,
@@ -289,7 +197,8 @@ class Cluster:
                priority: int | None = None, project: str | None = None, domain: str | None = None,
                resource_group: str | None = None, image: str | None = None, architecture: str | None = None,
                agents: Sequence[str] | None = None, dependencies: "Sequence[SessionLike] | None" = None,
-               starts_at: Moment | None = None, **more: Any) -> str:
+               starts_at: Moment | None = None, kernel_slots: "Sequence[Slots] | None" = None,
+               session_group: str | None = None, **more: Any) -> str:
         """Queues a session and returns its id.
 
         slots, cpu, mem, gpus
@@ -302,6 +211,11 @@ class Cluster:
         kernels
             Its cluster size: all of them start together or none; spread over agents unless ``cluster_mode`` is
             "single-node".
+        kernel_slots
+            Instead of amounts for all kernels alike: of the main one and of each other, as
+            ``[{"cpu": 1}] + 4 * [{"cpu": 8}]``.
+        session_group
+            Id of the group that it belongs to; see ``session_group()``.
         starts_at
             Not before: an aware datetime, or seconds on ``elapsed``'s scale (batch).
         more
@@ -310,12 +224,14 @@ class Cluster:
         The manager may have scheduled it when this returns. Whoever is submitted first is older, by a nanosecond
         when time is not moved on. Use submit_many to have sessions considered together.
         """
-        owner = user or self._default_user
-        request = self._request(owner, slots, cpu, mem, gpus, duration, exit_code, timeout, {
-            "name": name, "session_type": session_type, "cluster_size": kernels, "cluster_mode": cluster_mode,
-            "priority": priority, "project": project, "domain": domain, "resource_group": resource_group,
-            "image": image, "architecture": architecture, "agents": None if agents is None else list(agents),
-            "dependencies": dependencies, "starts_at": starts_at, **more})
+        owner = user or self.default_user
+        request = self._request(owner, {
+            "slots": slots, "cpu": cpu, "mem": mem, "gpus": gpus, "duration": duration, "exit_code": exit_code,
+            "timeout": timeout, "kernels": kernels, "name": name, "session_type": session_type,
+            "cluster_mode": cluster_mode, "priority": priority, "project": project, "domain": domain,
+            "resource_group": resource_group, "image": image, "architecture": architecture, "agents": agents,
+            "dependencies": dependencies, "starts_at": starts_at, "kernel_slots": kernel_slots,
+            "session_group": session_group, **more})
         answer = self._engine.create_sessions(owner.access_key, [request])[0]
         if isinstance(answer, BaseException):
             raise answer
@@ -342,12 +258,13 @@ class Cluster:
         described = (slots, cpu, mem, gpus, duration, timeout, kernels)
         if session is not None and (more or any(part is not None for part in described)):
             raise InvalidArgument("what_if: asks about either a session that waits or one that is described")
-        owner = user or self._default_user
-        rows = [{"resource_group": "default", "architecture": "x86_64", **row} for row in new_agents]
+        owner = user or self.default_user
+        rows = [{"resource_group": "default", "architecture": "x86_64", **a_mapping(row, "new_agents", "an agent's members")}
+                for row in a_list(new_agents, "new_agents", "rows")]
         request = None
         if session is None:
-            request = self._request(owner, slots, cpu, mem, gpus, duration, 0, timeout,
-                                    {"cluster_size": kernels, **more})
+            request = self._request(owner, {"slots": slots, "cpu": cpu, "mem": mem, "gpus": gpus, "duration": duration,
+                                            "timeout": timeout, "kernels": kernels, **more})
         waiting = None if session is None else self.session(session).id
         answer = self._engine.what_if(owner.access_key, request, waiting, rows or None)
         reason = answer["reason"]
@@ -367,18 +284,17 @@ class Cluster:
         Returns their ids. When some are refused the others are queued all the same; the first refusal is raised,
         or with ``return_exceptions`` stands in the place of its id.
         """
-        owner = user or self._default_user
-        parts = {"slots", "cpu", "mem", "gpus", "duration", "exit_code", "timeout"}
-        bodies = []
-        for given in requests:
-            members = {name: value for name, value in given.items() if name not in parts}
-            if "user" in members:
-                raise InvalidArgument("submit_many: the user is the same for all; give it as an argument of its own")
-            members["cluster_size"] = members.pop("kernels", None)
-            bodies.append(self._request(owner, given.get("slots"), given.get("cpu"), given.get("mem"), given.get("gpus"),
-                                        given.get("duration"), given.get("exit_code", 0), given.get("timeout"),
-                                        members))
-        answers = self._engine.create_sessions(owner.access_key, bodies)
+        owner = user or self.default_user
+        bodies: List[Dict[str, Any]] = []
+        refused: List[BaiError | None] = []
+        for given in a_list(requests, "requests", "submit's arguments"):
+            try:
+                bodies.append(self._request(owner, given))
+                refused.append(None)
+            except BaiError as error:
+                refused.append(error)
+        answered = iter(self._engine.create_sessions(owner.access_key, bodies))
+        answers = [error or next(answered) for error in refused]
         for answer in answers:
             if isinstance(answer, BaseException) and not return_exceptions:
                 raise answer
@@ -425,17 +341,20 @@ class Cluster:
                 raise InvalidArgument(f"sessions: there is no {name!r}; there are: {', '.join(_core.Session.fields)}")
         return [row for row in rows if all(getattr(row, name) == value for name, value in where.items())]
 
-    def sessions_array(self, fields: Sequence[str] = (), status: "str | Iterable[str] | None" = None) -> "numpy.ndarray":
+    def sessions_array(self, fields: Sequence[str] = (),
+                       status: "str | Iterable[str] | None" = None) -> "numpy.typing.NDArray[Any]":
         """Sessions as a NumPy structured array; see ``array``."""
-        return self._engine.snapshot().array("session", list(fields), statuses(status))
+        return self._engine.snapshot().array("session", a_list(fields, "fields", "names"), statuses(status))
 
-    def array(self, entity: str, fields: Sequence[str] = ()) -> "numpy.ndarray":
-        """All rows of an entity as a NumPy structured array with these fields, or all that fit.
+    def array(self, entity: str, fields: Sequence[str] = ()) -> "numpy.typing.NDArray[Any]":
+        """All rows of an entity as a NumPy structured array with these fields, or all that fit but startup commands
+        and bootstrap scripts.
 
-        Texts are "U", times datetime64[ns] (NaT: never), amounts one float column per slot ("requested_slots.cpu"),
-        status histories one time column per status ("status_history.RUNNING"; only when asked for).
+        Texts are "U", or objects in columns with one beyond 256 characters, times datetime64[ns] (NaT: never), amounts
+        one float column per slot ("requested_slots.cpu"), status histories one time column per status
+        ("status_history.RUNNING"; only when asked for).
         """
-        return self._engine.snapshot().array(entity, list(fields))
+        return self._engine.snapshot().array(entity, a_list(fields, "fields", "names"))
 
     def why(self, session: SessionLike, *, fresh: bool = False) -> Why:
         """Why a session waits, as the last pass found; for one that does not, where it is.
@@ -489,7 +408,7 @@ class Cluster:
 
     def set_capacity(self, id: str, slots: Slots) -> None:
         """Devices die or come back; announced by the agent's next heartbeat."""
-        self._engine.set_capacity(id, {"cpu": 0, "mem": DEFAULT_MEMORY, **slots})
+        self._engine.set_capacity(id, {"cpu": 0, "mem": DEFAULT_MEMORY, **a_mapping(slots, "slots", "amounts")})
 
     def set_schedulable(self, id: str, schedulable: bool) -> None:
         """Whether the agent takes new sessions."""
@@ -517,10 +436,15 @@ class Cluster:
 
     def advance_to(self, moment: Moment) -> None:
         """As advance, to an aware datetime or to seconds on ``elapsed``'s scale; InvalidArgument when it is past."""
-        ahead = moment - self.now if isinstance(moment, datetime.datetime) else moment - self.elapsed
-        length = ahead.total_seconds() if isinstance(ahead, datetime.timedelta) else ahead
-        if length < 0:
-            raise InvalidArgument(f"advance_to: that was {-length:g} seconds ago; time does not go backwards")
+        if isinstance(moment, datetime.datetime) and moment.tzinfo is not None:
+            ahead = (moment - self.now).total_seconds()
+        elif isinstance(moment, numbers.Real) and not isinstance(moment, bool):
+            ahead = float(moment) - self.elapsed
+        else:
+            raise InvalidArgument("advance_to: must be seconds or a datetime with a time zone, as "
+                                  f"datetime.timezone.utc, not {moment!r}")
+        if ahead < 0:
+            raise InvalidArgument(f"advance_to: that was {-ahead:g} seconds ago; time does not go backwards")
         self._engine.advance(ahead)
 
     def run_until(self, predicate: "Callable[[], Any]", within: Seconds = 3600) -> bool:

@@ -1,4 +1,8 @@
-"""What can go wrong: one exception class per error code of the library."""
+"""What can go wrong: one exception class per error code of the library.
+
+A value that cannot be right, be it of the wrong type, raises InvalidArgument, which is a ValueError, and nothing has
+changed. Python's own TypeError is for calls: unknown or missing arguments, ids that are no texts.
+"""
 
 from __future__ import annotations
 

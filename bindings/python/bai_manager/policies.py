@@ -15,6 +15,7 @@ import datetime
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Mapping, Sequence, Union
 
 from .errors import InvalidArgument
+from .values import a_list, a_mapping
 
 if TYPE_CHECKING:
     from ._core import Candidates, Demand, PendingSession, View
@@ -119,6 +120,14 @@ class Policy:
     slot_priority: Sequence[str] = ()
     #: The resource group's policy_options, as {"selector": {...}}.
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(name, str) for name in a_list(self.slot_priority, "policy.slot_priority", "slot names")):
+            raise InvalidArgument(f"policy.slot_priority: must be a list of slot names, not {self.slot_priority!r}")
+        for validator in a_list(self.validators, "policy.validators", "Validators"):
+            if isinstance(validator, type) or not callable(getattr(validator, "check", None)):
+                raise InvalidArgument(f"policy.validators: must be a list of Validators, not {validator!r}")
+        a_mapping(self.options, "policy.options", "options")
 
     @classmethod
     def of(cls, given: "str | Mapping[str, Any] | Policy | None") -> "Policy":

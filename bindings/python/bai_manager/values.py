@@ -84,6 +84,18 @@ class Prospect:
         return self.starts_now
 
 
+def a_mapping(value: Any, what: str, of: str) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidArgument(f"{what}: must be a dict of {of}, not {value!r}")
+    return value
+
+
+def a_list(value: Any, what: str, of: str) -> List[Any]:
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise InvalidArgument(f"{what}: must be a list of {of}, not {value!r}")
+    return list(value)
+
+
 def make_id(*parts: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, "/".join(parts)))
 
@@ -96,7 +108,7 @@ def policy_name(policy: Any, fallback: str) -> str:
 def statuses(status: "str | Iterable[str] | None") -> "List[str] | None":
     if status is None:
         return None
-    return [status] if isinstance(status, str) else list(status)
+    return [status] if isinstance(status, str) else a_list(status, "status", "statuses")
 
 
 def command(duration: Seconds, exit_code: int) -> str:

@@ -51,12 +51,16 @@ bool flag(py::handle value, const std::string& what) {
   return value.cast<bool>();
 }
 
-std::vector<std::string> texts(py::handle value, const std::string& what) {
+py::sequence list_of(py::handle value, const std::string& what, const std::string& kind) {
   if (!py::isinstance<py::list>(value) && !py::isinstance<py::tuple>(value)) {
-    invalid(what + ": must be a list of texts, not " + type_name(value));
+    invalid(what + ": must be a list of " + kind + ", not " + type_name(value));
   }
+  return py::reinterpret_borrow<py::sequence>(value);
+}
+
+std::vector<std::string> texts(py::handle value, const std::string& what) {
   std::vector<std::string> all;
-  for (const py::handle item : value) all.push_back(text(item, what));
+  for (const py::handle item : list_of(value, what, "texts")) all.push_back(text(item, what));
   return all;
 }
 
@@ -187,6 +191,12 @@ bool read_part(CreateSession& session, const std::string& name, py::handle value
     session.owner = AccessKey(text(value, name));
   } else if (name == "slots") {
     session.slots = slots_from(types, value, name);
+  } else if (name == "kernel_slots") {
+    for (const py::handle one : list_of(value, name, "dicts of amounts")) {
+      session.kernel_slots.push_back(slots_from(types, one, name));
+    }
+  } else if (name == "session_group") {
+    session.session_group = text(value, name);
   } else if (name == "resource_opts") {
     session.resource_opts = json_from(value, name);
   } else if (name == "environ") {
@@ -196,7 +206,9 @@ bool read_part(CreateSession& session, const std::string& name, py::handle value
   } else if (name == "dependencies") {
     session.dependencies = session_ids(value, name);
   } else if (name == "preopen_ports") {
-    session.preopen_ports = value.cast<std::vector<std::int64_t>>();
+    for (const py::handle port : list_of(value, name, "ports")) {
+      session.preopen_ports.push_back(integer(port, name, 1, 65535));
+    }
   } else if (name == "batch_timeout") {
     session.batch_timeout = duration_from(value, name);
   } else if (name == "starts_at") {

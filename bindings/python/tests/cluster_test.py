@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from bai_manager import AgentSpec, Cluster
+from bai_manager import AgentSpec, Cluster, NotFound
 
 
 def test_a_session_from_request_to_end(cluster):
@@ -119,6 +119,49 @@ def test_gangs_start_whole_or_not_at_all(cluster):
     assert len({kernel.agent for kernel in cluster.session(one_node).kernels}) == 1
 
 
+@pytest.mark.cluster(agents=[{"cpu": 2}, {"cpu": 8}, {"cpu": 8}])
+def test_a_gang_of_kernels_that_differ(cluster):
+    blocker = cluster.submit(cpu=1, agents=["agent-3"])
+    cluster.advance(5)
+    gang = cluster.submit(kernel_slots=[{"cpu": 2}] + 2 * [{"cpu": 8}])
+    cluster.advance(5)
+    session = cluster.session(gang)
+    assert (session.status, session.cluster_size, session.requested_slots["cpu"]) == ("PENDING", 3, 18)
+    assert [kernel.agent for kernel in session.kernels] == ["", "", ""], "none of it starts"
+    assert cluster.why(gang).code == "capacity" and cluster.why(gang).missing["cpu"] == 1
+    cluster.terminate(blocker)
+    cluster.advance(5)
+    session = cluster.session(gang)
+    assert session.status == "RUNNING"
+    held = {kernel.cluster_hostname: (kernel.agent, kernel.occupied_slots["cpu"]) for kernel in session.kernels}
+    assert held["main1"] == ("agent-1", 2)
+    assert {held["sub1"], held["sub2"]} == {("agent-2", 8), ("agent-3", 8)}
+    together = cluster.what_if(kernel_slots=[{"cpu": 1}, {"cpu": 1}, {"cpu": 2}], cluster_mode="single-node")
+    assert not together.starts_now and together.why.missing["cpu"] > 0
+
+
+@pytest.mark.cluster(agents=2, slots={"cpu": 8})
+def test_sessions_of_a_group_are_apart_or_together(cluster):
+    apart = cluster.session_group("replicas", strict=True)
+    replicas = [cluster.submit(cpu=1, session_group=apart) for _ in range(3)]
+    cluster.advance(5)
+    running = [cluster.session(job) for job in replicas if cluster.session(job).status == "RUNNING"]
+    assert {job.kernels[0].agent for job in running} == {"agent-1", "agent-2"}
+    waiting, = [job for job in replicas if cluster.session(job).status == "PENDING"]
+    assert cluster.why(waiting).rejected == {"session-group": 2}
+    together = cluster.session_group("pack", "pack", strict=True)
+    packed = [cluster.submit(cpu=2, session_group=together) for _ in range(4)]
+    cluster.terminate(waiting)
+    cluster.advance(5)
+    started = [cluster.session(job) for job in packed if cluster.session(job).status == "RUNNING"]
+    assert len(started) == 3 and len({job.kernels[0].agent for job in started}) == 1
+    ada = cluster.user("ada")
+    with pytest.raises(NotFound, match="session_group"):
+        ada.submit(cpu=1, session_group=apart)
+    own = cluster.session_group("replicas", user=ada)
+    assert own != apart and ada.submit(cpu=1, session_group=own)
+
+
 @pytest.mark.cluster(agents=1, slots={"cpu": 1})
 def test_first_come_first_served(cluster):
     jobs = [cluster.submit(cpu=1, duration=10) for _ in range(20)]
@@ -145,7 +188,33 @@ def test_users_projects_domains_and_limits(cluster):
     assert cluster.why(his[1]).message and cluster.session(his[0]).domain_name == "lab"
     assert [session.id for session in ada.sessions("RUNNING")] == [mine[0]]
     assert {session.id for session in cluster.sessions(["RUNNING", "PENDING"], user=bob.id)} == set(his)
-    assert cluster.user("ada") is not None and cluster.snapshot().count("user") == 3
+    assert (cluster.user("ada").id, cluster.user("ada").access_key) == (ada.id, ada.access_key)
+    assert cluster.snapshot().count("user") == 3
+
+
+def test_roles_and_limits_of_a_user_change_without_each_other(tmp_path):
+    path = tmp_path / "state.sqlite"
+    with Cluster(storage=path) as cluster:
+        def stored(user):
+            row = cluster.snapshot().find("user", user.id)
+            keypair = cluster.snapshot().find("keypair", user.access_key)
+            return row.role, keypair.is_admin, keypair.resource_policy
+
+        root = cluster.user("root", role="superadmin", limits={"max_concurrent_sessions": 1})
+        assert stored(root) == ("superadmin", True, root.access_key)
+        cluster.user("root", limits={"max_concurrent_sessions": 2})
+        assert stored(root) == ("superadmin", True, root.access_key)
+        ada = cluster.user("ada")
+        assert stored(ada) == ("user", False, "default")
+        cluster.user("ada", role="superadmin")
+        assert stored(ada) == ("superadmin", True, "default")
+        other = cluster.submit(cpu=1)
+        assert ada.terminate(other) and cluster.session(other).status != "PENDING"
+        cluster.user("ada", role="user")
+        assert stored(ada) == ("user", False, "default")
+    with Cluster(agents=0, storage=path) as cluster:
+        cluster.user("root")
+        assert stored(root) == ("superadmin", True, root.access_key), "as it was stored"
 
 
 def test_agents_of_many_kinds_and_resource_groups():

@@ -1,12 +1,13 @@
 """Bad input: an exception of the right class that says what is wrong, and nothing has changed."""
 
+import datetime
 import pickle
 
 import pytest
 
 import bai_manager
-from bai_manager import (AlreadyExists, BaiError, Cluster, Conflict, InvalidArgument, NotFound, Policy, QuotaExceeded,
-                         Selector, Unavailable)
+from bai_manager import (AgentSpec, AlreadyExists, BaiError, Cluster, Conflict, InvalidArgument, NotFound, Policy,
+                         QuotaExceeded, Selector, Unavailable, Validator)
 
 SUBMIT = [
     ({"cpu": -1}, "negative"), ({"cpu": "many"}, "cpu"), ({"cpu": float("nan")}, "cpu"), ({"cpu": float("inf")}, "finite"),
@@ -17,6 +18,12 @@ SUBMIT = [
     ({"name": "x"}, "session_name"), ({"starts_at": 100}, "batch"), ({"duration": 1, "starts_at": -1}, "starts_at"),
     ({"colour": "red"}, "colour"), ({"environ": {1: 2}}, "environ"), ({"environ": object()}, "environ"),
     ({"tag": 5}, "tag"), ({"cluster_mode": "both"}, "cluster_mode"), ({"dependencies": ["nobody"]}, "nobody"),
+    ({"preopen_ports": "x"}, "preopen_ports"), ({"preopen_ports": [8080, "x"]}, "preopen_ports"),
+    ({"preopen_ports": [True]}, "preopen_ports"), ({"agents": 5}, "agents"), ({"agents": "agent-1"}, "agents"),
+    ({"dependencies": 5}, "dependencies"), ({"kernel_slots": 5}, "kernel_slots"), ({"kernel_slots": [5]}, "kernel_slots"),
+    ({"kernel_slots": [{"cpu": 1}], "cpu": 1}, "either"), ({"kernel_slots": [{"cpu": 1}], "kernels": 2}, "cluster_size"),
+    ({"session_group": 5}, "session_group"), ({"session_group": "none"}, "none"),
+    ({"duration": 1, "starts_at": datetime.datetime(2026, 1, 2)}, "time zone"), ({"duration": "x"}, "duration"),
     ({"image": "no/such:image"}, "no/such"), ({"resource_group": "nowhere"}, "nowhere"), ({"project": "none"}, "none"),
 ]
 
@@ -40,7 +47,14 @@ CLUSTERS = [
     ({"options": {"agent_timeout": "soon"}}, "agent_timeout"), ({"options": {"batch_max": 0}}, "batch_max"),
     ({"options": {"speed": 1}}, "speed"), ({"behaviour": {"mood": 1}}, "mood"), ({"behaviour": {"create": (5, 1)}}, "create"),
     ({"behaviour": {"create_failure": 2}}, "create_failure"), ({"behaviour": {"heartbeat_interval": 0}}, "heartbeat"),
-    ({"limits": {"max_fun": 1}}, "max_fun"),
+    ({"limits": {"max_fun": 1}}, "max_fun"), ({"storage": ""}, "storage"), ({"storage": 5}, "storage"),
+    ({"policy": {"slot_priority": "cpu"}}, "slot_priority"), ({"policy": {"slot_priority": [5]}}, "slot_priority"),
+    ({"policy": {"validators": object()}}, "validators"), ({"policy": {"validators": [object()]}}, "validators"),
+    ({"policy": {"validators": [Validator]}}, "validators"), ({"policy": {"options": 5}}, "options"),
+    ({"policy": {"discipline": 5}}, "discipline"), ({"slots": 5}, "slots"), ({"options": 5}, "options"),
+    ({"behaviour": 5}, "behaviour"), ({"limits": 5}, "limits"), ({"policies": 5}, "policies"), ({"agents": 2.5}, "agents"),
+    ({"agents": [AgentSpec("a", slots=5)]}, "slots"), ({"agents": [AgentSpec("a", images="x")]}, "images"),
+    ({"agents": [AgentSpec("a", slot_types=5)]}, "slot_types"), ({"agents": [AgentSpec("a", behaviour=5)]}, "behaviour"),
 ]
 
 
@@ -54,7 +68,9 @@ def test_clusters_that_cannot_be(arguments, said):
 def test_time_does_not_go_backwards(cluster):
     cluster.advance(100)
     for wrong in (lambda: cluster.advance(-1), lambda: cluster.advance_to(50), lambda: cluster.advance(float("nan")),
-                  lambda: cluster.advance("soon"), lambda: cluster.advance(1e12),
+                  lambda: cluster.advance("soon"), lambda: cluster.advance(1e12), lambda: cluster.advance_to("x"),
+                  lambda: cluster.advance_to(datetime.datetime(2026, 1, 2)), lambda: cluster.advance_to(None),
+                  lambda: cluster.advance_to(True), lambda: cluster.advance_to(float("nan")),
                   lambda: cluster.run_until(5), lambda: cluster.run_until_idle(-1)):
         with pytest.raises(InvalidArgument):
             wrong()
@@ -116,6 +132,29 @@ def test_some_of_many_are_refused(cluster):
     with pytest.raises(InvalidArgument):
         cluster.submit_many([{"cpu": 1}, {"cpu": -1}])
     assert len(cluster.sessions()) == 3
+    wrong = [{"duration": "x"}, {"slots": 5}, 5, {"user": "ada"}, {"dependencies": ["nobody"]}, {"agents": 5}, None]
+    answers = cluster.submit_many([*wrong, {"cpu": 1, "name": "after-all"}], return_exceptions=True)
+    assert all(isinstance(answer, BaiError) for answer in answers[:-1]) and len(answers) == len(wrong) + 1
+    assert cluster.session("after-all").id == answers[-1] and len(cluster.sessions()) == 4
+    with pytest.raises(InvalidArgument, match="duration"):
+        cluster.submit_many([{"duration": "x"}, {"cpu": 1, "name": "behind"}])
+    assert cluster.session("behind")
+    with pytest.raises(InvalidArgument, match="requests"):
+        cluster.submit_many(5)
+
+
+def test_other_arguments_of_the_wrong_type(cluster):
+    for said, wrong in (("fixture", lambda: cluster.load(5)), ("slots", lambda: cluster.domain("d", slots=5)),
+                        ("slots", lambda: cluster.project("p", slots=5)), ("limits", lambda: cluster.user("u", limits=5)),
+                        ("domains", lambda: cluster.resource_group("g", domains="default")),
+                        ("slots", lambda: cluster.set_capacity("agent-1", 5)), ("status", lambda: cluster.sessions(5)),
+                        ("fields", lambda: cluster.sessions_array("id")), ("fields", lambda: cluster.array("agent", 5)),
+                        ("new_agents", lambda: cluster.what_if(cpu=1, new_agents=5)),
+                        ("new_agents", lambda: cluster.what_if(cpu=1, new_agents=[5])),
+                        ("direction", lambda: cluster.session_group("g", "around")),
+                        ("role", lambda: cluster.user("u", role="king"))):
+        with pytest.raises(InvalidArgument, match=said):
+            wrong()
 
 
 def test_others_sessions_are_out_of_reach(cluster):

@@ -1,4 +1,8 @@
-"""What the Python layer costs, in processor time. Usage: PYTHONPATH=build/release/python python3 bindings/python/tools/measure.py"""
+"""What the Python layer costs, in processor time. Usage:
+
+    cmake --preset release -DBAI_PYTHON=ON && cmake --build build/release --target bai_python
+    PYTHONPATH=build/release/python python3 bindings/python/tools/measure.py
+"""
 
 import time
 
