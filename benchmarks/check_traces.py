@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
 """Runs bai-sim on every trace for which there are expected results and compares every value.
 
-    python3 benchmarks/check_traces.py --traces DIR [--bin build/release/bin/bai-sim] [--only TEXT]
+    BAI_TRACES=DIR python3 benchmarks/check_traces.py [--bin build/release/bin] [--only TEXT]
 
-DIR holds openb_expected.csv, swf_expected.jsonl and the folders openb, swf and philly. Exit status
-1 when a value differs or a run fails."""
+DIR (or --traces DIR) holds openb_expected.csv, swf_expected.jsonl and the folders openb, swf and
+philly. Exit status 1 when a value differs, a run fails or nothing is compared, 2 when there is
+nothing to compare with."""
 
 import argparse
 import csv
 import json
+import os
 import pathlib
 import subprocess
 import sys
 import time
 
-# Logs of swf_expected.jsonl and the files that they are in.
+# Logs of swf_expected.jsonl and the files that they are in; others are in swf/<log>.swf.
 LOGS = {
     "KTH-SP2": "swf/KTH-SP2-1996-2.1-cln.swf.gz",
     "NASA-iPSC": "swf/NASA-iPSC-1993-3.1-cln.swf.gz",
@@ -53,7 +55,7 @@ def batch_cases(traces):
         expected = json.loads(line)
         log = expected["log"]
         command = ["philly"] if log.startswith("Philly") else ["swf", "--name", log]
-        command += ["--log", traces / LOGS[log], "--gpus" if command == ["philly"] else "--procs",
+        command += ["--log", traces / LOGS.get(log, f"swf/{log}.swf"), "--gpus" if command == ["philly"] else "--procs",
                     expected["P"], "--policy", expected["policy"]]
         yield f"{log} {expected['policy']}", command, expected
 
@@ -75,15 +77,25 @@ def openb_cases(traces):
 def main():
     root = pathlib.Path(__file__).resolve().parents[1]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--traces", type=pathlib.Path, required=True)
-    parser.add_argument("--bin", type=pathlib.Path, default=root / "build/release/bin/bai-sim")
+    parser.add_argument("--traces", type=pathlib.Path, default=os.environ.get("BAI_TRACES") or None,
+                        help="folder of the traces (default: BAI_TRACES)")
+    parser.add_argument("--bin", type=pathlib.Path, default=root / "build/release/bin",
+                        help="bai-sim, or the folder that it is in")
     parser.add_argument("--only", default="", help="cases whose name has this text")
     options = parser.parse_args()
+    if options.traces is None:
+        parser.error("which folder has the traces? Give --traces DIR or set BAI_TRACES")
+    for name in ("swf_expected.jsonl", "openb_expected.csv"):
+        if not (options.traces / name).is_file():
+            parser.error(f"{options.traces}: has no {name}")
+    program = options.bin / "bai-sim" if options.bin.is_dir() else options.bin
+    if not program.is_file():
+        parser.error(f"{program}: is not there; --bin names it or its folder")
     matches = mismatches = 0
     for name, command, expected in [*batch_cases(options.traces), *openb_cases(options.traces)]:
         if options.only not in name:
             continue
-        got, took = simulate([options.bin, *command, "--json"])
+        got, took = simulate([program, *command, "--json"])
         wrong = differences(expected, got)
         matches, mismatches = matches + (not wrong), mismatches + bool(wrong)
         print(f"{'DIFFERS' if wrong else 'equal  '} {took:7.2f} s  {name}", flush=True)
@@ -93,4 +105,5 @@ def main():
     return 1 if mismatches or not matches else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
