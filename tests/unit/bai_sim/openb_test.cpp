@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <bit>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,37 @@ Where where(const OpenbRun& run) {
   return all;
 }
 constexpr std::uint32_t kNone = Decision::kNoNode;
+
+// Gives out again what the run says that it gave: nowhere more than there is, on devices of the
+// models that a pod allows.
+void check_within_capacity(const OpenbTrace& trace, const OpenbRun& run) {
+  std::vector<GpuNode> left = trace.nodes;
+  std::vector<std::vector<std::int64_t>> devices;
+  for (const GpuNode& node : left) {
+    devices.emplace_back(static_cast<std::size_t>(node.gpus), kGpuMilli);
+  }
+  for (std::size_t i = 0; i < run.decisions.size(); ++i) {
+    const Decision& d = run.decisions[i];
+    if (d.node == kNone) continue;
+    CAPTURE(i);
+    const Pod& pod = trace.pods[trace.arrivals[i]];
+    REQUIRE(d.node < left.size());
+    GpuNode& node = left[d.node];
+    node.cpu_milli -= pod.cpu_milli;
+    node.memory_mib -= pod.memory_mib;
+    CHECK(node.cpu_milli >= 0);
+    CHECK(node.memory_mib >= 0);
+    CHECK(std::popcount(d.devices) == pod.num_gpu);
+    CHECK((pod.gpu_spec.empty() || pod.num_gpu == 0 ||
+           ('|' + pod.gpu_spec + '|').find('|' + node.model + '|') != std::string::npos));
+    for (std::size_t gpu = 0; gpu < 32; ++gpu) {
+      if ((d.devices >> gpu & 1U) == 0) continue;
+      REQUIRE(gpu < devices[d.node].size());
+      devices[d.node][gpu] -= pod.gpu_milli;
+      CHECK(devices[d.node][gpu] >= 0);
+    }
+  }
+}
 
 }  // namespace
 
@@ -75,6 +107,7 @@ TEST_CASE("every policy places what it can, and never more than there is") {
     CHECK(made.placed + made.failed == 7);
     CHECK(made.placed >= 5);
     CHECK(where(made) == where(run(trace, std::string(policy.name))));
+    check_within_capacity(trace, made);
   }
   CHECK(find_place_policy("Tetris").error().message.find("GpuClustering") != std::string::npos);
 }
