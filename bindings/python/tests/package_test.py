@@ -3,7 +3,9 @@
 import ast
 import doctest
 import inspect
+import os
 import pathlib
+import re
 import subprocess
 import sys
 import zipfile
@@ -11,7 +13,7 @@ import zipfile
 import pytest
 
 import bai_manager
-from bai_manager import _core, cluster, errors, policies, values
+from bai_manager import _core, cluster, errors, policies, requests, tenants, values
 
 PACKAGE = pathlib.Path(bai_manager.__file__).parent
 
@@ -30,7 +32,7 @@ def test_stubs_name_everything_that_is_there():
 
 
 def test_everything_public_is_documented():
-    for module in (bai_manager, cluster, errors, policies, values, bai_manager.pytest_plugin):
+    for module in (bai_manager, cluster, errors, policies, requests, tenants, values, bai_manager.pytest_plugin):
         assert module.__doc__
     for name in bai_manager.__all__:
         assert inspect.getdoc(getattr(bai_manager, name)), name
@@ -43,6 +45,21 @@ def test_everything_public_is_documented():
 def test_examples_in_the_documentation_hold(module):
     failed, tried = doctest.testmod(module)
     assert failed == 0 and tried > 0
+
+
+@pytest.mark.parametrize("name", ["04_compare_policies", "05_test_own_rules"])
+def test_notebooks_are_made_of_cells_that_stand_alone(name):
+    text = (pathlib.Path(os.environ["BAI_SOURCE_DIR"]) / "examples" / f"{name}.py").read_text()
+    before, *cells = re.split(r"^# %%", text, flags=re.MULTILINE)
+    assert before == "" and len(cells) >= 8
+    kinds = [cell.startswith(" [markdown]") for cell in cells]
+    assert kinds[0] and kinds.count(True) >= 4
+    for is_prose, cell in zip(kinds, cells):
+        body = cell.split("\n", 1)[1]
+        if is_prose:
+            assert all(line.startswith("#") or not line for line in body.splitlines()), body
+        else:
+            assert ast.parse(body).body, "a cell of code has some"
 
 
 def test_the_plugin_checks_what_a_test_leaves_behind(tmp_path):
