@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <cstdio>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@ using namespace bai;
 using namespace bai::sim;
 
 constexpr int kFailed = 1, kUsage = 2;
+constexpr std::int64_t kBackfillDepthMax = 10'000;  // the engine's own
 
 int report(const Error& error) {
   fmt::print(stderr, "bai-sim: {}\n", error.message);
@@ -29,7 +31,7 @@ int report(const Error& error) {
 }
 
 struct Common {
-  std::vector<std::string> policies;
+  std::vector<std::string> policies;  // as given: names, separated by commas
   std::string name, plot;
   bool json = false;
 };
@@ -48,10 +50,19 @@ Result<std::vector<const Policy*>> resolve(const Common& common,
     if (auto can = check_plot(common.plot); !can) return std::unexpected(can.error());
   }
   std::vector<const Policy*> policies;
-  for (const std::string& name : common.policies) {
-    auto policy = find(name);
-    if (!policy) return std::unexpected(policy.error());
-    policies.push_back(*policy);
+  for (std::string_view names : common.policies) {
+    for (bool more = true; more;) {
+      const auto comma = names.find(',');
+      const std::string_view name = names.substr(0, comma);
+      more = comma != names.npos;
+      names.remove_prefix(more ? comma + 1 : names.size());
+      if (name.empty()) {
+        return fail(ErrorCode::InvalidArgument, "--policy: a name is empty; look for a comma.");
+      }
+      auto policy = find(name);
+      if (!policy) return std::unexpected(policy.error());
+      policies.push_back(*policy);
+    }
   }
   return policies;
 }
@@ -62,8 +73,23 @@ Progress to(ProgressReport& report) {
   };
 }
 
+struct BatchSettings {
+  std::string selector;  // empty: concentrated
+  std::int64_t backfill_depth = kBackfillDepthMax;
+};
+
+// What is measured comes first: it is there even if gnuplot fails.
+int print_and_draw(const Common& common, const std::vector<Column>& columns,
+                   const std::vector<Json>& rows, const std::function<Figure()>& figure) {
+  if (const int failed = print(common, columns, rows); failed != 0 || common.plot.empty()) {
+    return failed;
+  }
+  const auto drawn = draw(figure(), common.plot);
+  return drawn ? 0 : report(drawn.error());
+}
+
 int simulate_batch(const Common& common, const JobLog& log, const Machine& machine,
-                   const std::string& selector, std::uint64_t seed) {
+                   const BatchSettings& chosen, std::uint64_t seed) {
   const auto policies = resolve<BatchPolicy>(common, find_batch_policy);
   if (!policies) return report(policies.error());
   std::vector<Json> rows;
@@ -71,18 +97,14 @@ int simulate_batch(const Common& common, const JobLog& log, const Machine& machi
   for (const BatchPolicy* policy : *policies) {
     ProgressReport progress(fmt::format("{} {}", log.name, policy->name));
     ResourceGroup settings = policy->settings();
-    if (!selector.empty()) settings.selector = selector;
+    if (!chosen.selector.empty()) settings.selector = chosen.selector;
+    settings.policy_options.set("backfill_depth", chosen.backfill_depth);
     auto run = run_batch(log, machine, *policy, settings, seed, to(progress));
     if (!run) return report(run.error());
     rows.push_back(to_json(log, *run));
     if (!common.plot.empty()) runs.push_back(std::move(*run));
   }
-  if (!common.plot.empty()) {
-    if (auto drawn = draw(batch_figure(log, runs), common.plot); !drawn) {
-      return report(drawn.error());
-    }
-  }
-  return print(common, batch_columns(), rows);
+  return print_and_draw(common, batch_columns(), rows, [&] { return batch_figure(log, runs); });
 }
 
 struct LogCommand {
@@ -90,7 +112,8 @@ struct LogCommand {
   std::int64_t procs = 0;
 };
 
-int run_log(const Common& common, const LogCommand& command, bool philly) {
+int run_log(const Common& common, const LogCommand& command, const BatchSettings& settings,
+            bool philly) {
   const auto text = read_input(command.file);
   if (!text) return report(text.error());
   auto log = philly ? parse_philly(command.file, *text, command.procs)
@@ -99,7 +122,7 @@ int run_log(const Common& common, const LogCommand& command, bool philly) {
   log->name = !common.name.empty() ? common.name
               : philly             ? fmt::format("Philly-{}", command.procs)
                                    : log_name(command.file);
-  return simulate_batch(common, *log, one_pool(command.procs), {}, 0);
+  return simulate_batch(common, *log, one_pool(command.procs), settings, 0);
 }
 
 struct OpenbCommand {
@@ -163,18 +186,14 @@ int run_openb_command(const Common& common, const OpenbCommand& command) {
     rows.push_back(to_json(*trace, *run));
     if (!common.plot.empty()) runs.push_back(std::move(*run));
   }
-  if (!common.plot.empty()) {
-    if (auto drawn = draw(openb_figure(*trace, runs), common.plot); !drawn) {
-      return report(drawn.error());
-    }
-  }
-  return print(common, openb_columns(), rows);
+  return print_and_draw(common, openb_columns(), rows, [&] { return openb_figure(*trace, runs); });
 }
 
-void add_common(CLI::App& app, Common& common) {
-  app.add_option("--policy", common.policies, "One or several, separated by commas")
-      ->delimiter(',')
-      ->required();
+void add_common(CLI::App& app, Common& common, bool needs_policy = true) {
+  app.add_option("--policy", common.policies,
+                 needs_policy ? "One or several, separated by commas"
+                              : "One or several, separated by commas (default: FCFS)")
+      ->required(needs_policy);
   app.add_flag("--json", common.json, "One object for each policy; a list of several");
   app.add_option("--plot", common.plot, "Also draw curves to this .png or .svg (with gnuplot)");
 }
@@ -186,21 +205,31 @@ struct Commands {
   LogCommand log;
   OpenbCommand openb;
   SyntheticOptions synthetic;
-  std::string selector;
+  BatchSettings batch;
   int status = 0;
 };
+
+void add_backfill_depth(CLI::App& app, BatchSettings& settings) {
+  app.add_option("--backfill-depth", settings.backfill_depth,
+                 "Conservative: how many of those that wait are promised a start; those behind "
+                 "them wait (the server's default is 100)")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, kBackfillDepthMax));
+}
 
 void add_log_command(CLI::App& app, Commands& c, bool philly) {
   auto* sub = app.add_subcommand(
       philly ? "philly" : "swf",
-      philly ? "Jobs of the Philly GPU trace (CSV)" : "Jobs of a log in Standard Workload Format");
+      philly ? "Jobs of the Philly GPU trace (CSV); DRF is fair between virtual clusters"
+             : "Jobs of a log in Standard Workload Format; DRF is fair between users (field 12)");
   sub->add_option("--log", c.log.file, "Job log, plain or gzip")->required();
   sub->add_option(philly ? "--gpus" : "--procs", c.log.procs, "Size of the machine")
       ->required()
       ->check(CLI::Range(std::int64_t{1}, kProcsMax));
   sub->add_option("--name", c.common.name, "What to call the log");
   add_common(*sub, c.common);
-  sub->callback([&c, philly] { c.status = run_log(c.common, c.log, philly); });
+  add_backfill_depth(*sub, c.batch);
+  sub->callback([&c, philly] { c.status = run_log(c.common, c.log, c.batch, philly); });
 }
 
 void add_openb_command(CLI::App& app, Commands& c) {
@@ -216,6 +245,15 @@ void add_openb_command(CLI::App& app, Commands& c) {
   sub->callback([&c] { c.status = run_openb_command(c.common, c.openb); });
 }
 
+// Also of what is no number, which CLI::Range lets pass.
+std::string load_error(const std::string& text) {
+  double load = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, load);
+  if (error == std::errc{} && rest == end && load >= 0.01 && load <= 100) return {};
+  return fmt::format("{} is no number from 0.01 to 100", text);
+}
+
 void add_synthetic_command(CLI::App& app, Commands& c) {
   auto* sub = app.add_subcommand("synthetic", "Generated sessions on generated agents");
   sub->add_option("--agents", c.synthetic.agents, "How many agents")
@@ -229,12 +267,14 @@ void add_synthetic_command(CLI::App& app, Commands& c) {
       ->check(CLI::Range(std::uint64_t{0}, kSeedMax));
   sub->add_option("--load", c.synthetic.load, "Cores asked for as a share of those there are")
       ->capture_default_str()
-      ->check(CLI::Range(0.01, 100.0));
-  sub->add_option("--selector", c.selector, "How agents are chosen (default: concentrated)");
-  add_common(*sub, c.common);
+      ->check(CLI::Validator(load_error, "0.01 to 100"));
+  sub->add_option("--selector", c.batch.selector, "How agents are chosen (default: concentrated)");
+  add_common(*sub, c.common, false);
+  add_backfill_depth(*sub, c.batch);
   sub->callback([&c] {
+    if (c.common.policies.empty()) c.common.policies = {"FCFS"};
     const Synthetic made = generate(c.synthetic);
-    c.status = simulate_batch(c.common, made.log, made.machine, c.selector, c.synthetic.seed);
+    c.status = simulate_batch(c.common, made.log, made.machine, c.batch, c.synthetic.seed);
   });
 }
 

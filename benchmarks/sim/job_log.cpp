@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <map>
 
 #include "bai_manager/time.hpp"
 #include "sim/text_input.hpp"
@@ -13,7 +14,8 @@ namespace bai::sim {
 namespace {
 
 // SWF fields, counted from 0.
-constexpr std::size_t kSubmit = 1, kRun = 3, kProcs = 4, kProcsRequested = 7, kTimeRequested = 8;
+constexpr std::size_t kSubmit = 1, kRun = 3, kProcs = 4, kProcsRequested = 7, kTimeRequested = 8,
+                      kUser = 11;
 constexpr std::size_t kSwfFields = 18;
 
 void finish_log(JobLog& log) { std::ranges::stable_sort(log.jobs, {}, &Job::submit); }
@@ -62,8 +64,11 @@ Result<JobLog> parse_swf(std::string_view file, std::string_view text, std::int6
     if (!requested) return std::unexpected(requested.error());
     const auto limit = number(kTimeRequested, "requested time", -1, kSecondsMax);
     if (!limit) return std::unexpected(limit.error());
+    const auto user = number(kUser, "user", -1, kUsersMax);
+    if (!user) return std::unexpected(user.error());
 
     Job job{.submit = *submit, .run = *run, .procs = *allocated > 0 ? *allocated : *requested};
+    job.owner = static_cast<std::uint32_t>(*user + 1);
     if (!keep(log, job, procs)) continue;
     if (*limit <= 0) ++log.dropped.noest;
     if (*limit > 0 && job.run > *limit) ++log.dropped.over;
@@ -78,6 +83,8 @@ Result<JobLog> parse_swf(std::string_view file, std::string_view text, std::int6
 Result<JobLog> parse_philly(std::string_view file, std::string_view text, std::int64_t gpus) {
   auto csv = Csv::open(file, text, {"timestamp", "duration", "num_gpus"});
   if (!csv) return std::unexpected(csv.error());
+  const std::string_view owner = csv->has("user") ? "user" : "cluster";
+  std::map<std::string, std::uint32_t, std::less<>> owners;
   JobLog log;
   for (;;) {
     const auto more = csv->next();
@@ -104,6 +111,7 @@ Result<JobLog> parse_philly(std::string_view file, std::string_view text, std::i
     Job job{.submit = submit->at.ns / seconds(1).ns, .run = *run, .procs = *procs};
     if (!keep(log, job, gpus)) continue;
     job.estimate = job.run;
+    job.owner = owners.try_emplace(std::string(csv->text(owner)), owners.size()).first->second;
     log.jobs.push_back(job);
   }
   if (auto some = check_not_empty(log, file, gpus); !some) return std::unexpected(some.error());

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 
@@ -12,40 +13,90 @@ namespace bai::sim {
 
 namespace {
 
-constexpr unsigned kReadStep = 1U << 20;
+constexpr std::size_t kReadStep = 1U << 20;
 
-struct CloseGz {
-  void operator()(gzFile_s* file) const { gzclose(file); }
+std::unexpected<Error> unreadable(const std::string& path, std::string_view why) {
+  return fail(ErrorCode::InvalidArgument, fmt::format("{}: cannot be read: {}.", path, why));
+}
+
+Result<std::string> read_file(const std::string& path) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
+                                                             &std::fclose);
+  if (!file) {
+    return fail(ErrorCode::NotFound,
+                fmt::format("{}: cannot be opened: {}.", path, std::strerror(errno)));
+  }
+  std::string bytes;
+  for (;;) {
+    const std::size_t before = bytes.size();
+    if (before > kInputMax) {
+      return fail(ErrorCode::InvalidArgument,
+                  fmt::format("{}: holds more than {} bytes.", path, kInputMax));
+    }
+    bytes.resize(before + kReadStep);
+    bytes.resize(before + std::fread(bytes.data() + before, 1, kReadStep, file.get()));
+    if (std::ferror(file.get()) != 0) return unreadable(path, std::strerror(errno));
+    if (bytes.size() == before) return bytes;
+  }
+}
+
+bool is_gzip(std::string_view bytes) { return bytes.starts_with("\x1f\x8b"); }
+
+class Inflater {
+ public:
+  Inflater() { is_ready_ = inflateInit2(&stream_, 15 + 16) == Z_OK; }  // 16: gzip
+  ~Inflater() {
+    if (is_ready_) inflateEnd(&stream_);
+  }
+  Inflater(const Inflater&) = delete;
+  Inflater& operator=(const Inflater&) = delete;
+
+  // Unpacks one member, which is dropped from `packed`. Empty when it was whole, or what is wrong.
+  std::string_view next(std::string_view& packed, std::string& text) {
+    if (!is_ready_ || inflateReset(&stream_) != Z_OK) return "no memory";
+    for (;;) {
+      const std::size_t before = text.size();
+      if (before > kInputMax) return "it is too large when it is unpacked";
+      const std::size_t given = std::min(packed.size(), kReadStep);
+      text.resize(before + 4 * kReadStep);
+      stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
+      stream_.avail_in = static_cast<uInt>(given);
+      stream_.next_out = reinterpret_cast<Bytef*>(text.data() + before);
+      stream_.avail_out = static_cast<uInt>(4 * kReadStep);
+      const int code = inflate(&stream_, Z_NO_FLUSH);
+      text.resize(text.size() - stream_.avail_out);
+      packed.remove_prefix(given - stream_.avail_in);
+      if (code == Z_STREAM_END) return {};
+      if (code == Z_BUF_ERROR || (code == Z_OK && packed.empty() && text.size() == before)) {
+        return "its compressed data ends too early";
+      }
+      if (code != Z_OK)
+        return stream_.msg != nullptr ? stream_.msg : "its compressed data is wrong";
+    }
+  }
+
+ private:
+  z_stream stream_{};
+  bool is_ready_ = false;
 };
 
 }  // namespace
 
 Result<std::string> read_input(const std::string& path) {
-  // Reads text that is not compressed as it is.
-  const std::unique_ptr<gzFile_s, CloseGz> file(gzopen(path.c_str(), "rb"));
-  if (!file) {
-    return fail(ErrorCode::NotFound, fmt::format("{}: cannot be opened: {}.", path,
-                                                 errno != 0 ? std::strerror(errno) : "no memory"));
-  }
+  auto bytes = read_file(path);
+  if (!bytes || !is_gzip(*bytes)) return bytes;
   std::string text;
-  for (;;) {
-    const std::size_t before = text.size();
-    if (before > kInputMax) {
-      return fail(ErrorCode::InvalidArgument,
-                  fmt::format("{}: holds more than {} bytes.", path, kInputMax));
+  Inflater inflater;
+  std::string_view packed = *bytes;
+  while (!packed.empty()) {
+    if (!is_gzip(packed)) {
+      return unreadable(path, fmt::format("{} bytes that are not compressed follow after its end",
+                                          packed.size()));
     }
-    text.resize(before + kReadStep);
-    const int got = gzread(file.get(), text.data() + before, kReadStep);
-    text.resize(before + static_cast<std::size_t>(std::max(got, 0)));
-    int code = Z_OK;
-    const char* message = gzerror(file.get(), &code);
-    if (got < 0 || (code != Z_OK && code != Z_STREAM_END)) {
-      const bool system = code == Z_ERRNO;
-      return fail(ErrorCode::InvalidArgument, fmt::format("{}: cannot be read: {}.", path,
-                                                          system ? std::strerror(errno) : message));
-    }
-    if (got == 0) return text;
+    const std::string_view wrong = inflater.next(packed, text);
+    if (!wrong.empty()) return unreadable(path, wrong);
   }
+  return text;
 }
 
 std::string stem_of(std::string_view path) {

@@ -14,7 +14,8 @@ namespace bai::sim {
 
 inline constexpr std::size_t kInputMax = std::size_t{4} << 30;  // bytes, unpacked
 
-// A file's whole text. NotFound or InvalidArgument with the file's name.
+// A file's whole text. NotFound or InvalidArgument with the file's name. A gzip file may have
+// several members, and nothing else.
 Result<std::string> read_input(const std::string& path);
 
 // File name without folders and without ".gz", ".swf", ".csv", ".txt".

@@ -46,10 +46,23 @@ TEST_CASE("a file is read as it is, or unpacked when it is gzip, whatever its na
   CHECK(std::filesystem::file_size(path) < 100'000);
   CHECK(read_input(path).value() == text);
 
+  gzFile more = gzopen(path.c_str(), "ab");  // a second member
+  gzwrite(more, "and more", 8);
+  gzclose(more);
+  CHECK(read_input(path).value() == text + "and more");
+  std::ofstream(path, std::ios::app) << "rubbish";
+  const auto trailing = read_input(path);
+  REQUIRE_FALSE(trailing.has_value());
+  CHECK(trailing.error().code == ErrorCode::InvalidArgument);
+  CHECK(trailing.error().message.find("7 bytes that are not compressed") != std::string::npos);
+
   std::filesystem::resize_file(path, 2000);
   const auto cut = read_input(path);
   REQUIRE_FALSE(cut.has_value());
   CHECK(cut.error().message.find(path) != std::string::npos);
+  CHECK(cut.error().message.find("ends too early") != std::string::npos);
+  std::ofstream(path, std::ios::binary) << std::string("\x1f\x8b\x08\0\0\0\0\0\0\3zzzz", 14);
+  CHECK_FALSE(read_input(path).has_value());
   std::filesystem::remove(path);
   const auto missing = read_input(path);
   REQUIRE_FALSE(missing.has_value());
@@ -87,6 +100,30 @@ TEST_CASE("rows of a log that cannot run are left out, and counted") {
   CHECK(log->jobs[1].estimate == 30);  // not less than it ran
 }
 
+TEST_CASE("jobs belong to users, or to virtual clusters") {
+  std::string text;
+  for (const char* user : {"7", "-1", "7", "0"}) {
+    text += "1 5 -1 10 1 -1 -1 1 20 -1 1 " + std::string(user) + " 1 -1 -1 -1 -1 -1\n";
+  }
+  const auto log = parse_swf("jobs.swf", text, 8).value();
+  CHECK(log.jobs[0].owner == log.jobs[2].owner);
+  CHECK(log.jobs[0].owner != log.jobs[1].owner);
+  CHECK(log.jobs[0].owner != log.jobs[3].owner);
+  CHECK(log.jobs[1].owner != log.jobs[3].owner);
+  const auto philly = [](const std::string& columns, const std::string& rest) {
+    std::string csv = "timestamp,duration,num_gpus," + columns + "\n";
+    for (const char* cluster : {"b", "a", "b"}) {
+      csv += "2017-10-09 07:01:55,66,1," + std::string(cluster) + rest + "\n";
+    }
+    return parse_philly("p.csv", csv, 4).value().jobs;
+  };
+  const auto by_cluster = philly("cluster", "");
+  CHECK(by_cluster[0].owner == by_cluster[2].owner);
+  CHECK(by_cluster[0].owner != by_cluster[1].owner);
+  const auto by_user = philly("cluster,user", ",ada");
+  CHECK(by_user[0].owner == by_user[1].owner);
+}
+
 TEST_CASE("errors in a log name file, line and field") {
   CHECK(swf_error("; c\n1 2 3\n") ==
         "jobs.swf:2: has 3 fields; a job of the Standard Workload Format has 18.");
@@ -96,6 +133,8 @@ TEST_CASE("errors in a log name file, line and field") {
   CHECK(swf_error(job_line("1", "1", "x", "1", "1")).find("not \"x\"") != std::string::npos);
   CHECK(swf_error(job_line("1", "1", "1", "-5", "1")).find("field 8") != std::string::npos);
   CHECK(swf_error(job_line("1", "1", "1", "1", "4000000001")).find("field 9") != std::string::npos);
+  CHECK(swf_error("1 5 -1 10 1 -1 -1 1 20 -1 1 x 1 -1 -1 -1 -1 -1\n").find("field 12 (user)") !=
+        std::string::npos);
   CHECK(swf_error(job_line("1", "1", "9", "9", "1")) ==
         "jobs.swf: holds no job that runs on 8 processors.");
 }

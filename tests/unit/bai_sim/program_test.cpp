@@ -1,8 +1,12 @@
 // The program itself: what it prints and how it ends.
 #include <doctest/doctest.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "bai_manager/json.hpp"
@@ -78,6 +82,51 @@ TEST_CASE("generated work by numbers") {
   CHECK(first.output == bai_sim(arguments, false).output);
 }
 
+TEST_CASE("generated work needs no policy to be named") {
+  const Ended shown = bai_sim("synthetic --agents 5 --sessions 50 --seed 3", false);
+  REQUIRE(shown.status == 0);
+  CHECK(shown.output.find("FCFS") != std::string::npos);
+  const Ended json = bai_sim("synthetic --agents 5 --sessions 50 --seed 3 --json", false);
+  CHECK(json.output ==
+        bai_sim("synthetic --agents 5 --sessions 50 --seed 3 --json --policy FCFS", false).output);
+}
+
+TEST_CASE("a log's users share fairly under DRF") {
+  const Ended ended = bai_sim(
+      "swf --procs 16 --json --policy FCFS,DRF --log " + kData + "small/swf/small.swf", false);
+  REQUIRE(ended.status == 0);
+  const Json runs = Json::parse(ended.output).value();
+  CHECK(runs.items()[0]["fnv64"] != runs.items()[1]["fnv64"]);
+}
+
+TEST_CASE("how many are promised a start can be said") {
+  const std::string log =
+      "swf --procs 16 --json --policy Conservative --log " + kData + "small/swf/small.swf";
+  const std::string all = bai_sim(log, false).output;
+  CHECK(all == bai_sim(log + " --backfill-depth 10000", false).output);
+  CHECK(all != bai_sim(log + " --backfill-depth 1", false).output);
+  check_refused(log + " --backfill-depth 0", "--backfill-depth");
+  CHECK(bai_sim("swf --help").output.find("--backfill-depth") != std::string::npos);
+}
+
+TEST_CASE("what was measured is printed even if it cannot be drawn") {
+  const std::string folder =
+      (std::filesystem::temp_directory_path() / ("bai_sim_bin" + std::to_string(getpid())))
+          .string();
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder + "/gnuplot") << "#!/bin/sh\ncat >/dev/null\nexit 3\n";
+  std::filesystem::permissions(folder + "/gnuplot", std::filesystem::perms::owner_all);
+  const std::string path = std::getenv("PATH");
+  setenv("PATH", (folder + ":" + path).c_str(), 1);
+  const Ended ended = bai_sim("swf --procs 4 --policy FCFS --log " + kData +
+                              "six_jobs.swf --plot " + folder + "/x.svg");
+  setenv("PATH", path.c_str(), 1);
+  std::filesystem::remove_all(folder);
+  CHECK(ended.status == 1);
+  CHECK(ended.output.find("085ced3b6e300d92") != std::string::npos);
+  CHECK(ended.output.find("could not draw it") != std::string::npos);
+}
+
 TEST_CASE("bad input ends with status 2 and says what is wrong") {
   const std::string log = "--log " + kData + "six_jobs.swf";
   check_refused("swf --procs 4 --policy FCFS --log /nonexistent", "/nonexistent: cannot be opened");
@@ -89,6 +138,12 @@ TEST_CASE("bad input ends with status 2 and says what is wrong") {
   check_refused("philly --gpus 4 --policy FCFS --log " + kData + "pods.csv",
                 "no column \"timestamp\"");
   check_refused("swf --procs 4 --policy FCFS --plot x.pdf " + log, ".png or .svg");
+  for (const char* names : {"FCFS,,EASY", "FCFS,", ",FCFS", "\"\""}) {
+    check_refused("swf --procs 4 " + log + " --policy " + names, "a name is empty");
+  }
+  for (const char* load : {"nan", "inf", "0", "101", "much"}) {
+    check_refused("synthetic --agents 5 --sessions 5 --load " + std::string(load), "--load");
+  }
   check_refused("synthetic --agents 0 --sessions 5 --policy FCFS", "--agents");
   check_refused("synthetic --agents 5 --sessions 5 --policy FCFS --selector best", "best");
   check_refused("openb --policy FirstFit --nodes " + kData + "pods.csv --pods " + kData +
