@@ -8,7 +8,7 @@ namespace bai::sim {
 
 namespace {
 
-constexpr std::size_t kBins = 120;    // of a curve over time
+constexpr std::size_t kBins = 36;     // of a curve over time
 constexpr std::size_t kPoints = 500;  // of a curve over jobs or arrivals
 
 // The time-weighted mean of `value(sample)` in each of kBins parts of the time until `end`.
@@ -77,11 +77,12 @@ Figure batch_figure(const JobLog& log, const std::vector<BatchRun>& runs) {
   for (const BatchRun& run : runs) {
     if (!run.samples.empty()) end = std::max(end, run.samples.back().time);
   }
-  Panel busy{"Utilisation", "day", "% of processors", {}, false, ""};
-  Panel queue{"Queue length", "day", "waiting jobs", {}, false, ""};
+  Panel busy{"Utilisation", "day", "% of processors", {}, false, "bottom center horizontal"};
+  Panel queue{"Queue length", "day", "waiting jobs (0.1: none)", {}, false, ""};
   Panel idle{"Fragmentation: idle although jobs wait", "day", "% of processors", {}, false, ""};
-  Panel waits{"Waiting time", "hours",       "% of jobs that wait at most so long", {},
-              true,           "bottom right"};
+  Panel waits{"Waiting time", "hours", "% of jobs that wait at most so long", {}, true, ""};
+  busy.steps = queue.steps = idle.steps = true;
+  queue.log_y = 0.1;
   for (const BatchRun& run : runs) {
     const auto percent = [&](std::int64_t procs) {
       return 100.0 * static_cast<double>(procs) / static_cast<double>(run.procs);
@@ -104,8 +105,8 @@ Figure openb_figure(const OpenbTrace& trace, const std::vector<OpenbRun>& runs) 
   figure.title = fmt::format("{}, seed {}: {} pods on {} nodes", trace.podlist, runs.front().seed,
                              trace.arrivals.size(), trace.nodes.size());
   const std::string x = "arrived GPU demand, % of capacity";
-  Panel used{"GPU allocation", x, "% of capacity", {}, false, ""};
-  Panel failed{"Pods without a place", x, "pods so far", {}, false, "top left"};
+  Panel used{"GPU allocation", x, "% of capacity", {}, false, "bottom right"};
+  Panel failed{"Pods without a place", x, "pods so far", {}, false, ""};
   Panel lost{"Fragmentation of what is free",
              x,
              "% of free GPU that the workload cannot use",

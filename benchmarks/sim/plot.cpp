@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -46,13 +47,16 @@ void add_panel(std::string& out, const Panel& panel, std::size_t at) {
   const auto line = std::back_inserter(out);
   for (std::size_t i = 0; i < panel.series.size(); ++i) {
     fmt::format_to(line, "$d{}_{} << EOD\n", at, i);
-    for (const auto& [x, y] : panel.series[i].points) fmt::format_to(line, "{} {}\n", x, y);
+    for (const auto& [x, y] : panel.series[i].points) {
+      fmt::format_to(line, "{} {}\n", x, std::max(y, panel.log_y));
+    }
     out += "EOD\n";
   }
   fmt::format_to(line,
                  "set title {} noenhanced\nset xlabel {} noenhanced\nset ylabel {} noenhanced\n",
                  quoted(panel.title), quoted(panel.x_label), quoted(panel.y_label));
-  fmt::format_to(line, "{} logscale x\nset yrange [0:*]\n", panel.log_x ? "set" : "unset");
+  fmt::format_to(line, "{} logscale x\n{} logscale y\nset yrange [{}:*]\n",
+                 panel.log_x ? "set" : "unset", panel.log_y > 0 ? "set" : "unset", panel.log_y);
   if (panel.key.empty()) {
     out += "unset key\n";
   } else {
@@ -60,8 +64,11 @@ void add_panel(std::string& out, const Panel& panel, std::size_t at) {
   }
   out += "plot ";
   for (std::size_t i = 0; i < panel.series.size(); ++i) {
-    fmt::format_to(line, "{}$d{}_{} using 1:2 with lines linewidth 2 linetype {} title {}",
-                   i > 0 ? ", " : "", at, i, i + 1, quoted(panel.series[i].name));
+    // The later the thinner: where curves are one, each is seen beside those above it.
+    const double width = std::min(6.0, 1.5 + static_cast<double>(panel.series.size() - 1 - i));
+    fmt::format_to(line, "{}$d{}_{} using 1:2 with {} linewidth {:.1f} linetype {} title {}",
+                   i > 0 ? ", " : "", at, i, panel.steps ? "histeps" : "lines", width, i + 1,
+                   quoted(panel.series[i].name));
   }
   out += '\n';
 }

@@ -18,7 +18,9 @@ struct Panel {
   std::string title, x_label, y_label;
   std::vector<Series> series;
   bool log_x = false;
-  std::string key;  // where the names of the series are: "bottom right"; empty: nowhere
+  std::string key;     // where the names of the series are: "bottom right"; empty: nowhere
+  bool steps = false;  // each point is the mean of the time around it
+  double log_y = 0;    // where a logarithmic axis begins, less is drawn there; 0: linear from 0
 };
 
 struct Figure {

@@ -49,7 +49,21 @@ TEST_CASE("a figure becomes a script that takes every text literally") {
   CHECK(has("$d0_0 << EOD\n1 2\n3 4.5\nEOD\n"));
   CHECK(has("title 'a''b'"));
   CHECK(has("set logscale x"));
+  CHECK(has("unset logscale y\nset yrange [0:*]"));
+  CHECK(has("with lines"));
   CHECK(check_plot("x.pdf").error().message.find(".png or .svg") != std::string::npos);
+}
+
+TEST_CASE("a logarithmic axis begins above nothing, and means are steps") {
+  Panel panel{"p", "x", "y", {{"a", {{1, 0}, {2, 50}}}, {"b", {{1, 3}}}}, false, ""};
+  panel.log_y = 0.1;
+  panel.steps = true;
+  const std::string script = plot_script({"t", {panel}}, "out.svg");
+  const auto has = [&](std::string_view part) { return script.find(part) != std::string::npos; };
+  CHECK(has("set logscale y\nset yrange [0.1:*]"));
+  CHECK(has("1 0.1\n2 50\n"));
+  CHECK(has("with histeps linewidth 2.5 linetype 1"));
+  CHECK(has("with histeps linewidth 1.5 linetype 2"));
 }
 
 TEST_CASE("without gnuplot there is a clear error") {
@@ -72,6 +86,8 @@ TEST_CASE("curves over time keep the area below them") {
   run.samples = {{0, 2, 0}, {50, 3, 0}, {100, 1, 0}, {150, 0, 0}};
   const Figure figure = batch_figure(log, {run});
   REQUIRE(figure.panels.size() == 4);
+  CHECK_FALSE(figure.panels[0].key.empty());
+  CHECK(figure.panels[1].log_y > 0);  // queues of different policies differ by orders of magnitude
   double sum = 0;
   for (const auto& [x, y] : figure.panels[0].series[0].points) sum += y;
   const auto bins = static_cast<double>(figure.panels[0].series[0].points.size());
