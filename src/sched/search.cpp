@@ -71,11 +71,15 @@ void AgentSearch::narrow() {
   if (!filter_.barred.empty()) {
     std::erase_if(found_, [&](AgentIndex agent) { return among(filter_.barred, agent); });
   }
+  const Neighbours* neighbours = filter_.neighbours;
+  if (neighbours != nullptr) {
+    std::erase_if(found_, [&](AgentIndex agent) { return neighbours->excludes(agent); });
+  }
+  // What forbids comes before what prefers.
   if (!filter_.strict && !filter_.designated.empty()) {
     prefer(found_, [&](AgentIndex agent) { return among(filter_.designated, agent); });
   }
-  if (const Neighbours* neighbours = filter_.neighbours; neighbours && !found_.empty()) {
-    std::erase_if(found_, [&](AgentIndex agent) { return neighbours->excludes(agent); });
+  if (neighbours != nullptr) {
     std::int64_t best = std::numeric_limits<std::int64_t>::max();
     for (const AgentIndex agent : found_) best = std::min(best, neighbours->rank(agent));
     std::erase_if(found_, [&](AgentIndex agent) { return neighbours->rank(agent) > best; });

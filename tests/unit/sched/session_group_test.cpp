@@ -67,6 +67,19 @@ TEST_CASE("C23 preferred spread gives way where there is no room") {
   CHECK(only_agent(g.world.plan()) == "a");
 }
 
+TEST_CASE("what a strict group forbids is no wish's to give: a preferred agent that has a member") {
+  for (const auto direction : {Direction::Spread, Direction::Pack}) {
+    Groups g(direction, Enforcement::Strict);
+    g.world.agent("a", cpu("8"));
+    g.world.agent("b", cpu("8"));
+    g.member(direction == Direction::Spread ? "a" : "b");
+    Session row = g.draft();
+    row.designated_agents = {"a"};
+    g.world.add(std::move(row), {{cpu("1")}});
+    CHECK(only_agent(g.world.plan()) == "b");
+  }
+}
+
 TEST_CASE("C25 strict spread: no agent that has a member, and the reason names the group") {
   Groups g(Direction::Spread, Enforcement::Strict);
   g.world.agent("a", cpu("8"));
