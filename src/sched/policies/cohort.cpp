@@ -17,7 +17,7 @@ class Cohort final : public Validator {
     if (!share) return;
     const HeldAmounts held = view.held(ScopeKind::Project, session.owner);
     const SlotMap& own = *view.project_limits(session);
-    std::string borrows, too_much, full;
+    std::string borrows, too_much, exhausted, lent;
     for (const SlotRequest& r : view.request(session).total) {
       if (r.units == 0) continue;
       const std::string& name = view.slot_name(r.slot);
@@ -31,7 +31,8 @@ class Cohort final : public Validator {
       };
       const Amount used{held.of(r.slot)}, wanted = used + Amount{r.units};
       const Amount limit = own.contains(name) ? own.get(name) : kInfiniteAmount;
-      if (!limit.is_infinite() && wanted > limit) {
+      const bool is_borrowed = !limit.is_infinite() && wanted > limit;
+      if (is_borrowed) {
         borrows += line(used, limit);
         const SlotMap& most = *share->borrowing_limit;
         if (most.contains(name) && !most.get(name).is_infinite() &&
@@ -41,7 +42,9 @@ class Cohort final : public Validator {
       }
       if (share->nominal[r.slot] == CohortShare::kUnlimited) continue;
       const Amount together{share->held[r.slot]}, all{share->nominal[r.slot]};
-      if (together + Amount{r.units} > all) full += line(together, all);
+      if (together + Amount{r.units} > all) {
+        (is_borrowed ? exhausted : lent) += line(together, all);
+      }
     }
     const auto refuse = [&](std::string code, std::string message) {
       refusals.push_back(
@@ -55,14 +58,14 @@ class Cohort final : public Validator {
     } else if (!too_much.empty()) {
       refuse("quota", fmt::format("The project may borrow no more from cohort {}:{}", share->name,
                                   too_much));
-    } else if (!full.empty() && !borrows.empty()) {
+    } else if (!exhausted.empty()) {
       refuse("quota", fmt::format("The project's own slots are used, and cohort {} has none to "
                                   "lend:{}",
-                                  share->name, full));
-    } else if (!full.empty()) {
+                                  share->name, exhausted));
+    } else if (!lent.empty()) {
       refuse(std::string(kReclaim),
              fmt::format("What the project may use is lent to others of cohort {}:{}", share->name,
-                         full));
+                         lent));
     }
   }
 };

@@ -94,6 +94,28 @@ TEST_CASE("what is lent is not there for its owner until it is given back") {
   CHECK(placed(l.w.plan()) == std::vector{id});
 }
 
+TEST_CASE("each slot by itself: one is borrowed, the other one is lent") {
+  Lenders l;
+  for (std::uint64_t number : {1U, 2U}) {
+    l.w.changes.update<Project>(numbered<ProjectId>(number), [](Project& p) {
+      p.total_resource_slots = slots({{"cpu", "4"}, {"mem", "4g"}});
+    });
+  }
+  l.w.usage(ScopeKind::Project, to_string(numbered<ProjectId>(1)), {{"mem", "4g"}});
+  l.w.usage(ScopeKind::Project, to_string(numbered<ProjectId>(2)), {{"cpu", "6"}, {"mem", "3g"}});
+  const auto id = l.ask(1, "3");
+  CHECK(l.w.plan().placements.empty());
+  CHECK(l.w.reason(id).code == "reclaim");
+  CHECK(contains(l.w.reason(id).message, "cpu: used 6 + requested 3 > limit 8 (over by 1)"));
+  const auto other = l.ask(1, "1");
+  l.w.changes.update<Usage>(usage_key(ScopeKind::Project, to_string(numbered<ProjectId>(2))),
+                            [](Usage& u) { u.slots = slots({{"cpu", "6"}, {"mem", "4g"}}); });
+  CHECK(l.w.plan().placements.empty());
+  CHECK(l.w.reason(other).code == "quota");
+  CHECK(contains(l.w.reason(other).message, "mem: used 8g + requested 1g > limit 8g"));
+  CHECK_FALSE(contains(l.w.reason(other).message, "cpu"));
+}
+
 TEST_CASE("a project that leaves its cohort takes its slots along") {
   Lenders l;
   const auto id = l.ask(1, "5");
