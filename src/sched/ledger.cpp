@@ -13,7 +13,22 @@ bool Ledger::take(AgentTable& agents, AgentIndex agent, const Requirement& requi
   }
   std::vector<DeviceGrant> devices;
   if (agents.has_devices()) {
-    auto chosen = choose_devices(agents, agent, requirement, pick);
+    bool is_wrong = false;
+    auto chosen =
+        choose_devices(agents, agent, requirement,
+                       [&](SlotIndex slot, std::int64_t units, std::span<const std::int64_t> free) {
+                         const std::uint32_t device = pick(slot, units, free);
+                         is_wrong = is_wrong || device >= free.size() || free[device] < units;
+                         return device;
+                       });
+    // What one kernel was given may have been what another one needs: then as fits() found it.
+    if (!chosen && !is_wrong) {
+      chosen =
+          choose_devices(agents, agent, requirement,
+                         [](SlotIndex, std::int64_t units, std::span<const std::int64_t> free) {
+                           return tightest_device(units, free);
+                         });
+    }
     if (!chosen) return false;
     devices = std::move(*chosen);
     agents.take_devices(agent, devices, 1);

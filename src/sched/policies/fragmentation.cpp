@@ -159,6 +159,11 @@ class FragmentationRater final : public Rater {
     const std::int64_t cpu = amounts_.free_cpu(view, agent);
     const std::int64_t before = census.fragmented(runnable.level_of(cpu));
     const std::size_t level = runnable.level_of(cpu - amounts_.cpu(requirement));
+    if (left.empty()) return rate(before - census.fragmented(level));  // of no devices
+    if (!requirement.parts.empty()) {
+      const auto after = after_parts(requirement, {left.begin(), left.end()});
+      return rate(before - Census(runnable, options_.total, after).fragmented(level));
+    }
     const std::int64_t wanted = amounts_.device(requirement);
     std::int64_t whole = wanted / kUnitsPerDevice;
     const std::int64_t rest = wanted % kUnitsPerDevice;
@@ -199,6 +204,25 @@ class FragmentationRater final : public Rater {
   }
 
  private:
+  // What devices have left when each of several kernels was given its own, as tight as can be.
+  std::vector<std::int64_t> after_parts(const Requirement& requirement,
+                                        std::vector<std::int64_t> left) const {
+    for (const auto& part : requirement.parts) {
+      for (const SlotRequest& r : part) {
+        if (!amounts_.is_device(r.slot)) continue;
+        std::int64_t whole = r.units / kUnitsPerDevice;
+        const std::int64_t rest = r.units % kUnitsPerDevice;
+        for (std::int64_t& has : left) {
+          if (whole == 0) break;
+          if (has < kUnitsPerDevice) continue;
+          has -= kUnitsPerDevice;
+          --whole;
+        }
+        if (rest != 0) left[tightest_device(rest, left)] -= rest;
+      }
+    }
+    return left;
+  }
   std::int64_t rate(std::int64_t gain) const {
     if (options_.exact) return gain;
     const double mean = static_cast<double>(gain) / static_cast<double>(options_.total);
