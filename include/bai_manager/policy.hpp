@@ -345,8 +345,9 @@ class Candidates {
 struct Demand {
   const PendingSession& session;
   const Requirement& requirement;
-  // Counts this group's choices: those of this pass, on top of the containers that its agents held
-  // before it. What a rotation needs. `fractions` counts those that got a part of a device.
+  // How many agents have been chosen for this group before, in this pass and those before it, from
+  // the planner's start. What a rotation needs. `fractions` counts those that got a part of a
+  // device.
   std::uint64_t pick = 0, fractions = 0;
   const Rater* rater = nullptr;  // of a ScoreSelector, when devices are chosen
 };

@@ -35,7 +35,6 @@ AgentIndex AgentTable::add(const AgentId& id) {
 void AgentTable::insert(AgentIndex at, const AgentId& id) {
   note_move(at, true);
   insert_at(ids_, at, id);
-  insert_at(fractions_, at, std::uint32_t{0});
   insert_at(labels_, at, Labels{});
   for (auto& sets : devices_) {
     if (!sets.empty()) insert_at(sets, at, DeviceSet{});
@@ -62,8 +61,6 @@ void AgentTable::clear(AgentIndex at) {
       }
     }
   }
-  containers_total_ -= containers_[at];
-  fractions_total_ -= fractions_[at];
 }
 
 // Past this many entries, and this many for each agent, a new epoch is cheaper for whoever follows.
@@ -95,7 +92,6 @@ void AgentTable::note_move(AgentIndex at, bool came) {
 void AgentTable::erase(AgentIndex at) {
   note_move(at, false);
   clear(at);
-  erase_at(fractions_, at);
   erase_at(labels_, at);
   for (auto& sets : devices_) {
     if (!sets.empty()) erase_at(sets, at);
@@ -152,9 +148,6 @@ void AgentTable::set(AgentIndex at, const AgentFacts& facts) {
   architectures_[at] = facts.architecture;
   takes_[at] = facts.takes_sessions ? 1 : 0;
   containers_[at] = facts.containers;
-  containers_total_ += facts.containers;
-  fractions_[at] = facts.fractions;
-  fractions_total_ += facts.fractions;
   if (labels_[at] != facts.labels) {
     labels_[at] = facts.labels;
     ++labels_version_;

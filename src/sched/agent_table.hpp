@@ -52,7 +52,6 @@ struct AgentFacts {
   std::map<SlotIndex, std::vector<std::int64_t>> devices;         // capacity of each
   std::map<SlotIndex, std::vector<std::int64_t>> device_granted;  // by device
   std::map<SlotIndex, std::array<std::uint32_t, kHostedClasses>> hosted;
-  std::uint32_t fractions = 0;  // containers with a part of a device
 };
 
 // An agent came to `at`, or left it: the numbers behind it moved.
@@ -79,8 +78,6 @@ class AgentTable {
   std::uint32_t architecture(AgentIndex at) const noexcept { return architectures_[at]; }
   bool takes_sessions(AgentIndex at) const noexcept { return takes_[at] != 0; }
   std::uint32_t containers(AgentIndex at) const noexcept { return containers_[at]; }
-  std::uint64_t containers_total() const noexcept { return containers_total_; }
-  std::uint64_t fractions_total() const noexcept { return fractions_total_; }
   const Labels& labels(AgentIndex at) const noexcept { return labels_[at]; }
   std::string_view label(AgentIndex at, std::string_view name) const noexcept;  // or empty
 
@@ -164,7 +161,7 @@ class AgentTable {
   };
 
   std::vector<AgentId> ids_;
-  std::vector<std::uint32_t> architectures_, containers_, fractions_;
+  std::vector<std::uint32_t> architectures_, containers_;
   std::vector<std::uint8_t> takes_;
   std::vector<Labels> labels_;
   std::vector<SlotColumn> columns_;  // by slot
@@ -176,7 +173,6 @@ class AgentTable {
   std::vector<AgentMove> moves_;
   std::uint64_t epoch_ = 1, log_epoch_ = 1, labels_version_ = 1, settings_epoch_ = 1;
   std::size_t taking_ = 0;
-  std::uint64_t containers_total_ = 0, fractions_total_ = 0;  // as of the mirror's version
 };
 
 bool has_labels(const Labels& labels, const LabelRule& rule) noexcept;

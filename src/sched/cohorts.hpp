@@ -23,6 +23,7 @@ class Cohorts {
   // One of the rows may be null. `scope`: of the project.
   void on_project(const Project* before, const Project* after, std::uint32_t scope, Names& slots);
 
+  bool any() const noexcept { return !cohorts_.empty(); }
   // Null: no project names it.
   const Members* members(const std::string& cohort) const {
     const auto it = cohorts_.find(cohort);

@@ -211,7 +211,6 @@ void Mirror::grant(const Kernel& kernel, int sign) {
 }
 
 void Mirror::grant_devices(AgentFacts& facts, const Kernel& kernel, int sign) {
-  bool has_part = false;
   for (const auto& [name, grants] : kernel.devices.members()) {
     const SlotIndex slot = slots_.intern(name);
     auto& granted = facts.device_granted[slot];
@@ -227,9 +226,7 @@ void Mirror::grant_devices(AgentFacts& facts, const Kernel& kernel, int sign) {
     }
     std::uint32_t& hosted = facts.hosted[slot][hosted_class(total)];
     hosted = sign > 0 ? hosted + 1 : hosted - 1;
-    has_part = has_part || total % kUnitsPerDevice != 0;
   }
-  if (has_part) facts.fractions = sign > 0 ? facts.fractions + 1 : facts.fractions - 1;
 }
 
 void Mirror::on_kernel(const Change& change) {

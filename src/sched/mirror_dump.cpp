@@ -59,8 +59,8 @@ void dump_agents(Out out, const Mirror& mirror, const AgentTable& table) {
         fmt::format(" {}={}", mirror.slots()[s], static_cast<std::int64_t>(column->total)));
   }
   std::ranges::sort(totals);
-  fmt::format_to(out, "  agents={} taking={} containers={} capacity{}\n", table.size(),
-                 table.taking(), table.containers_total(), fmt::join(totals, ""));
+  fmt::format_to(out, "  agents={} taking={} capacity{}\n", table.size(), table.taking(),
+                 fmt::join(totals, ""));
 }
 
 std::string rule_text(const LabelRule& rule) {

@@ -28,7 +28,8 @@ GroupPass::GroupPass(const ViewSource& source, Group& group, Ledger& ledger,
               group.row->queue_discipline == QueueDiscipline::Conservative),
       looks_ahead_(group.row->queue_discipline == QueueDiscipline::Easy ||
                    group.row->queue_discipline == QueueDiscipline::Conservative),
-      has_future_(looks_ahead_ || reserved_.any()) {
+      has_future_(looks_ahead_ || reserved_.any()),
+      choices_(memory.choices) {
   reserved_.keep(future_);
   if (const auto edge = reserved_.next_edge()) wake(*edge);
 }
@@ -40,6 +41,7 @@ PassResult GroupPass::run() {
   if (promised_) promised_->remember();
   forecast();
   tell_rest();
+  memory_.choices = choices_;
   return std::move(result_);
 }
 
@@ -266,8 +268,7 @@ std::optional<AgentIndex> GroupPass::place_one(const PendingSession& session,
     future_.barred(requirement, session.estimate, filter.barred);
   }
   AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores, &group_.index);
-  Demand demand{session, requirement, group_.agents.containers_total() + picks_,
-                group_.agents.fractions_total() + fractions_};
+  Demand demand{session, requirement, choices_.picks, choices_.fractions};
   // Who rates agents finds out by itself that there are none.
   if (!policies_.rates_agents && search.empty()) return std::nullopt;
   const auto chosen = policies_.selector->select(view_, demand, Candidates(search));
@@ -285,10 +286,14 @@ std::optional<AgentIndex> GroupPass::place_one(const PendingSession& session,
         fmt::format("its selector chose agent {} for session {}, which is no candidate", *chosen,
                     to_string(session.id)));
   }
-  ++picks_;
-  const auto is_part = [](const DeviceGrant& g) { return g.units % kUnitsPerDevice != 0; };
-  if (std::ranges::any_of(ledger_.last_devices(), is_part)) ++fractions_;
+  count_choice(ledger_.last_devices());
   return chosen;
+}
+
+void GroupPass::count_choice(const std::vector<DeviceGrant>& devices) {
+  ++choices_.picks;
+  const auto is_part = [](const DeviceGrant& g) { return g.units % kUnitsPerDevice != 0; };
+  if (std::ranges::any_of(devices, is_part)) ++choices_.fractions;
 }
 
 bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
@@ -312,14 +317,15 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
   if (is_alike) {
     if (const auto known = failures_.find(key); known != failures_.end()) {
       auto failure = known->second;
+      // Before it is promised anything: its own promise would stand in its way.
+      if (failure->blocks && preempt(waiting, nullptr)) return true;
       if (const auto start = promised_ ? promise(at, waiting, filter) : std::nullopt) {
         failure = std::make_shared<Failure>(*failure);
         failure->expected_start = Timestamp{start->at};
       }
-      if (!promised_ && !limits_.explain && waiting.topology == 0) {
+      if (may_narrow() && waiting.topology == 0) {
         ordering_->narrow(waiting.session.request, Duration{-1});
       }
-      if (preempt(waiting, nullptr)) return true;
       give_up(at, std::move(failure));
       return false;
     }
@@ -332,7 +338,7 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
       (waiting.topology == 0 || !future_.has_promises())) {
     failures_.emplace(key, miss.failure);
   }
-  if (miss.failure->blocks && preempt(waiting, nullptr)) return true;
+  if ((miss.failure->blocks || miss.barred) && preempt(waiting, nullptr)) return true;
   after_failure(at, waiting, filter, std::move(miss));
   return false;
 }
@@ -342,6 +348,7 @@ bool GroupPass::place_kernels(const Waiting& waiting, AgentFilter& filter, Neigh
                               Miss* miss) {
   const Request& request = view_.request(waiting.session);
   const std::size_t before = ledger_.checkpoint();
+  const Choices choices = choices_;
   std::vector<AgentIndex> agents;
   for (const Requirement& requirement : request.requirements) {
     std::size_t candidates = 0;
@@ -354,10 +361,8 @@ bool GroupPass::place_kernels(const Waiting& waiting, AgentFilter& filter, Neigh
             failure_of(waiting.session, agents.size(), filter, candidates, miss->barred);
       }
       ledger_.rollback(before);
-      for (std::size_t i = 0; i < agents.size(); ++i) {
-        gave_back(waiting, request.requirements[i], agents[i]);
-      }
-      count_members(agents, neighbours, -1);
+      gave_back(waiting, agents, neighbours);
+      choices_ = choices;
       return false;
     }
     agents.push_back(*agent);
@@ -395,6 +400,13 @@ void GroupPass::gave_back(const Waiting& waiting, const Requirement& requirement
   } else if (has_future_) {
     future_.withdrawn(agent, requirement, waiting.session.estimate);
   }
+}
+
+void GroupPass::gave_back(const Waiting& waiting, const std::vector<AgentIndex>& agents,
+                          Neighbours* neighbours) {
+  const auto& requirements = view_.request(waiting.session).requirements;
+  for (std::size_t i = 0; i < agents.size(); ++i) gave_back(waiting, requirements[i], agents[i]);
+  count_members(agents, neighbours, -1);
 }
 
 std::shared_ptr<Failure> GroupPass::failure_of(const PendingSession& session, std::size_t which,

@@ -35,8 +35,14 @@ struct Telling {
   std::shared_ptr<const PendingReason> reason;
 };
 
-// What the planner remembers of a resource group between passes; it decides only which
-// explanations are repeated.
+// Agents chosen so far, and how many of those choices got a part of a device. Choices that were
+// taken back in the pass that made them do not count; those that were refused when the plan was
+// applied do.
+struct Choices {
+  std::uint64_t picks = 0, fractions = 0;
+};
+
+// What the planner remembers of a resource group between passes.
 struct GroupMemory {
   std::shared_ptr<const ResourceGroup> settings;  // that `policies` were made from
   std::optional<Result<PolicySet>> policies;
@@ -46,6 +52,7 @@ struct GroupMemory {
   std::string told_to_all;        // the message that everyone in the queue got; usually empty
   ScoreCache scores;              // of the policies' selector
   PromiseMemory promises;
+  Choices choices;
   Topology topology;
   std::vector<std::shared_ptr<const PendingReason>>
       shared;  // by request: Failure::shared, the last
@@ -95,20 +102,40 @@ class GroupPass {
                      Miss* miss);
   // pass_preempt.cpp: places the session where others are to leave. `reclaims`: see Preemption.
   bool preempt(const Waiting& waiting, const CohortShare* reclaims);
+  struct Unhelped {  // for whom nobody can be ended
+    std::uint32_t request, owner;
+    std::int32_t job_priority;
+    std::uint32_t topology;
+    bool reclaims, by_priority;
+    std::int64_t estimate;  // where there are promises
+    friend auto operator<=>(const Unhelped&, const Unhelped&) = default;
+  };
   struct Evicting {
     std::vector<AgentIndex> agents;                 // one for each requirement
     std::vector<std::vector<DeviceGrant>> devices;  // the same
     std::vector<Preemption::Victim> victims;
   };
-  std::optional<Evicting> make_room(const Waiting& waiting, const CohortShare* reclaims);
+  std::optional<Evicting> make_room(const Waiting& waiting, const CohortShare* reclaims,
+                                    bool by_priority);
+  std::optional<Evicting> make_room_close(const Waiting& waiting, const CohortShare* reclaims,
+                                          AgentFilter& filter,
+                                          const std::vector<Preemption::Victim>& claimed);
+  std::optional<Evicting> make_room_within(const Waiting& waiting, const CohortShare* reclaims,
+                                           AgentFilter& filter,
+                                           const std::vector<Preemption::Victim>& claimed);
+  std::optional<AgentIndex> find_room(const PendingSession& session, const Requirement& requirement,
+                                      AgentFilter& filter,
+                                      std::vector<Preemption::Victim>& victims);
   bool take_on(const PendingSession& session, const Requirement& requirement, AgentIndex agent,
                std::uint32_t container_limit);
   void drop_unneeded(const Waiting& waiting, const CohortShare* reclaims, const AgentFilter& filter,
                      Evicting& evicting);
+  void count_choice(const std::vector<DeviceGrant>& devices);
   bool is_barred(const Requirement& requirement, AgentFilter& filter);
   std::shared_ptr<Failure> failure_of(const PendingSession& session, std::size_t which,
                                       const AgentFilter& filter, std::size_t candidates,
                                       bool barred);
+  bool may_narrow() const;
   void after_failure(PendingIndex at, const Waiting& waiting, const AgentFilter& filter, Miss miss);
   // A start for a session that has no room now, as far as the queue discipline gives one.
   std::optional<Future::Start> promise(PendingIndex at, const Waiting& waiting,
@@ -144,6 +171,9 @@ class GroupPass {
   // Of a requirement that got its agent, and of one whose session did not start after all.
   void took(const Waiting& waiting, const Requirement& requirement, AgentIndex agent);
   void gave_back(const Waiting& waiting, const Requirement& requirement, AgentIndex agent);
+  // The first of its requirements, which got these agents.
+  void gave_back(const Waiting& waiting, const std::vector<AgentIndex>& agents,
+                 Neighbours* neighbours);
   void tell(PendingIndex at, const Failure& failure);
   void tell_rest();
   void wake(Timestamp at);
@@ -190,13 +220,13 @@ class GroupPass {
   std::optional<KeptPromise> lifted_;     // of the session that is being looked at
   bool has_future_;                       // there may be promises: what starts is to be followed
   std::optional<Preemption> preemption_;  // when somebody has asked
-  // For whom nobody can be ended: request, owner and job priority; whether it reclaims.
-  std::set<std::tuple<std::uint32_t, std::uint32_t, std::int32_t, bool>> unhelped_;
+  std::set<Unhelped> unhelped_;
   PendingIndex asked_ = kNone;  // by ask()
   std::vector<Forecast> forecasts_;
   std::uint32_t promises_ = 0;
   bool reordered_ = false;
-  std::uint64_t steps_ = 0, picks_ = 0, fractions_ = 0, position_ = 0;
+  Choices choices_;
+  std::uint64_t steps_ = 0, position_ = 0;
   End end_ = End::Drawn;
 };
 

@@ -25,28 +25,40 @@ class Attempt {
 
 bool GroupPass::preempt(const Waiting& waiting, const CohortShare* reclaims) {
   const PendingSession& session = waiting.session;
+  const Request& request = view_.request(session);
   if (reclaims == nullptr && !policies_.preemption.enabled) return false;
-  if (session.type == SessionType::System || view_.request(session).mixed_architectures) {
+  if (session.type == SessionType::System || request.mixed_architectures) return false;
+  if (waiting.topology != 0 && request.requirements.size() > 1 && !demanded_level(waiting)) {
     return false;
   }
   const bool was_preempted = session.details != nullptr && session.details->was_preempted;
-  const bool in_reservation = session.details != nullptr && !session.details->reservation.empty();
-  if ((was_preempted && reclaims == nullptr) || in_reservation) return false;
-  const std::tuple asked(session.request, session.owner, session.job_priority, reclaims != nullptr);
+  const bool in_reservation = own_reservation(session) != nullptr;
+  // These end nobody by priority, but take back what is theirs.
+  const bool by_priority = !was_preempted && !in_reservation;
+  if (!by_priority && reclaims == nullptr) return false;
+  const Unhelped asked{session.request,
+                       session.owner,
+                       session.job_priority,
+                       waiting.topology,
+                       reclaims != nullptr,
+                       by_priority,
+                       future_.has_promises() ? session.estimate.ns : 0};
   if (unhelped_.contains(asked)) return false;
-  auto evicting = make_room(waiting, reclaims);
+  auto evicting = make_room(waiting, reclaims, by_priority);
   if (!evicting) {
-    if (!filter_of(waiting).may_exclude()) unhelped_.insert(asked);
+    // Where each has a promise of its own, what is barred differs.
+    const bool is_alike = !promised_ && !in_reservation && !filter_of(waiting).may_exclude();
+    if (is_alike) unhelped_.insert(asked);
     return false;
   }
   // What the victims hold stays theirs until they have left: the agents hold more than they have,
   // and nobody else finds room there.
-  const Request& request = view_.request(session);
   const std::size_t first = ledger_.checkpoint();
   for (std::size_t i = 0; i < request.requirements.size(); ++i) {
     ledger_.shift(group_.agents, evicting->agents[i], request.requirements[i], evicting->devices[i],
                   1);
     took(waiting, request.requirements[i], evicting->agents[i]);
+    count_choice(evicting->devices[i]);
   }
   preemption_->claim(evicting->victims);
   count_members(evicting->agents, neighbours_of(waiting), 1);
@@ -59,54 +71,115 @@ bool GroupPass::preempt(const Waiting& waiting, const CohortShare* reclaims) {
 }
 
 std::optional<GroupPass::Evicting> GroupPass::make_room(const Waiting& waiting,
-                                                        const CohortShare* reclaims) {
+                                                        const CohortShare* reclaims,
+                                                        bool by_priority) {
   const PendingSession& session = waiting.session;
   if (!preemption_) preemption_.emplace(source_, group_, ledger_, policies_.preemption);
   steps_ += preemption_->size();
   Timestamp due;
-  const bool anybody = preemption_->consider(session, reclaims, due);
+  const bool anybody = preemption_->consider(session, reclaims, by_priority, due);
   if (due != Timestamp{}) wake(due);
   if (!anybody) return std::nullopt;
   const Attempt attempt(ledger_);
   preemption_->release_leaving();
-  Evicting evicting;
+  std::vector<Preemption::Victim> returned;
   if (reclaims != nullptr) {
     auto victims = preemption_->cover_quota(session, *reclaims);
     if (!victims) return std::nullopt;
-    evicting.victims = std::move(*victims);
-    for (const Preemption::Victim victim : evicting.victims) preemption_->shift(victim, -1);
+    returned = std::move(*victims);
+    for (const Preemption::Victim victim : returned) preemption_->shift(victim, -1);
   }
   AgentFilter filter = filter_of(waiting);
-  for (const Requirement& requirement : view_.request(session).requirements) {
-    std::size_t candidates = 0;
-    auto agent = place_one(session, requirement, filter, candidates);
-    if (!agent) {
-      if (candidates > 0) return std::nullopt;  // the selector has left it waiting
-      auto choice = preemption_->choose(requirement, filter, evicting.victims);
-      steps_ += preemption_->size();
-      if (!choice) return std::nullopt;
-      for (const Preemption::Victim victim : choice->victims) {
-        preemption_->shift(victim, -1);
-        evicting.victims.push_back(victim);
+  const bool is_gang = view_.request(session).requirements.size() > 1;
+  std::optional<Evicting> anywhere;
+  if (!demanded_level(waiting) || !is_gang) {
+    anywhere = make_room_within(waiting, reclaims, filter, returned);
+    // Whoever leaves already makes the room: it is waited for.
+    if (anywhere && anywhere->victims.empty()) return std::nullopt;
+  }
+  if (policies_.topology.empty() || !is_gang) return anywhere;
+  auto close = make_room_close(waiting, reclaims, filter, returned);
+  if (close && close->victims.empty()) return std::nullopt;
+  return close ? std::move(close) : std::move(anywhere);
+}
+
+// In the smallest domains that do; of those, where the least has to go.
+std::optional<GroupPass::Evicting> GroupPass::make_room_close(
+    const Waiting& waiting, const CohortShare* reclaims, AgentFilter& filter,
+    const std::vector<Preemption::Victim>& claimed) {
+  memory_.topology.follow(group_.agents, policies_.topology);
+  const std::size_t largest = demanded_level(waiting).value_or(policies_.topology.size() - 1);
+  std::optional<Topology::Rooms> rooms;  // at most
+  {
+    const Attempt attempt(ledger_);
+    preemption_->release_eligible(claimed);
+    rooms = rooms_for(waiting, filter);
+  }
+  std::optional<Evicting> best;
+  for (std::size_t level = 0; level <= largest && !best; ++level) {
+    for (const Topology::Domain* domain : memory_.topology.fitting(level, *rooms)) {
+      domain_ = &domain->agents;
+      filter.is_domain = true;
+      auto made = make_room_within(waiting, reclaims, filter, claimed);
+      if (made && (!best || preemption_->is_less(made->victims, best->victims))) {
+        best = std::move(made);
       }
-      if (!take_on(session, requirement, choice->agent, filter.container_limit)) {
-        return std::nullopt;
-      }
-      agent = choice->agent;
+      if (best && best->victims.empty()) break;
     }
+  }
+  domain_ = nullptr;
+  filter.is_domain = false;
+  return best;
+}
+
+// All kernels, within the domain that is being tried. `claimed`: who leaves anyway.
+std::optional<GroupPass::Evicting> GroupPass::make_room_within(
+    const Waiting& waiting, const CohortShare* reclaims, AgentFilter& filter,
+    const std::vector<Preemption::Victim>& claimed) {
+  const Attempt attempt(ledger_);
+  const Choices choices = choices_;
+  const auto& requirements = view_.request(waiting.session).requirements;
+  Neighbours* neighbours = neighbours_of(waiting);
+  Evicting evicting;
+  evicting.victims = claimed;
+  for (const Requirement& requirement : requirements) {
+    const auto agent = find_room(waiting.session, requirement, filter, evicting.victims);
+    if (!agent) break;
     evicting.agents.push_back(*agent);
     evicting.devices.push_back(ledger_.last_devices());
+    // As in place_kernels: the next kernel sees what this one took.
+    took(waiting, requirement, *agent);
+    if (std::ranges::count(evicting.agents, *agent) == 1) count_members({*agent}, neighbours, 1);
   }
+  gave_back(waiting, evicting.agents, neighbours);
+  choices_ = choices;  // they are made when it is clear that they stand
+  if (evicting.agents.size() < requirements.size()) return std::nullopt;
   drop_unneeded(waiting, reclaims, filter, evicting);
-  // Whoever leaves already makes the room: it is waited for.
-  if (evicting.victims.empty()) return std::nullopt;
   return evicting;
+}
+
+// Takes the amounts on an agent that has them, or has them when more are gone.
+std::optional<AgentIndex> GroupPass::find_room(const PendingSession& session,
+                                               const Requirement& requirement, AgentFilter& filter,
+                                               std::vector<Preemption::Victim>& victims) {
+  std::size_t candidates = 0;
+  if (const auto agent = place_one(session, requirement, filter, candidates)) return agent;
+  if (candidates > 0) return std::nullopt;  // the selector has left it waiting
+  const auto choice = preemption_->choose(requirement, filter, victims);
+  steps_ += preemption_->size();
+  if (!choice) return std::nullopt;
+  for (const Preemption::Victim victim : choice->victims) {
+    preemption_->shift(victim, -1);
+    victims.push_back(victim);
+  }
+  if (!take_on(session, requirement, choice->agent, filter.container_limit)) return std::nullopt;
+  count_choice(ledger_.last_devices());
+  return choice->agent;
 }
 
 bool GroupPass::take_on(const PendingSession& session, const Requirement& requirement,
                         AgentIndex agent, std::uint32_t container_limit) {
-  Demand demand{session, requirement, group_.agents.containers_total() + picks_,
-                group_.agents.fractions_total() + fractions_};
+  Demand demand{session, requirement, choices_.picks, choices_.fractions};
   demand.rater = memory_.scores.rater();
   return ledger_.take(group_.agents, agent, requirement, container_limit,
                       [&](SlotIndex slot, std::int64_t units, std::span<const std::int64_t> free) {

@@ -56,7 +56,7 @@ bool GroupPass::place_or_promise(PendingIndex at, const Waiting& waiting) {
 // gets an earlier one. Only where nobody asks why.
 bool GroupPass::stays(PendingIndex at, const Waiting& waiting) {
   if (limits_.explain || promised_->improves_all() || lifted_->start.at <= source_.now.ns ||
-      waiting.session.details != nullptr) {
+      waiting.session.details != nullptr || policies_.preemption.enabled) {
     return false;
   }
   const Request& request = view_.request(waiting.session);
@@ -86,6 +86,13 @@ bool GroupPass::stays(PendingIndex at, const Waiting& waiting) {
   return true;
 }
 
+// Whether sessions that ask for the same need not be looked at when one of them finds no room:
+// nobody asks why, and none of them could have others' room.
+bool GroupPass::may_narrow() const {
+  return !limits_.explain && !promised_ && !policies_.preemption.enabled &&
+         group_.in_reservations.empty() && !source_.mirror.cohorts().any();
+}
+
 // What the session's failure means for those behind it: room that is kept, or sessions that need
 // not be looked at.
 void GroupPass::after_failure(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
@@ -99,8 +106,7 @@ void GroupPass::after_failure(PendingIndex at, const Waiting& waiting, const Age
       failure = std::move(own);
     }
   }
-  if (!limits_.explain && miss.candidates == 0 && !filter.may_exclude() && waiting.topology == 0 &&
-      !promised_) {
+  if (may_narrow() && miss.candidates == 0 && !filter.may_exclude() && waiting.topology == 0) {
     if (miss.barred) {
       // Who runs longer breaks the same promises.
       const Duration longest = promises_ == 1 && !reserved_.any()

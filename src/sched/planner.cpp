@@ -159,6 +159,7 @@ sched::PassResult Planner::Impl::ask(PendingIndex session, Timestamp now, std::u
     return only_reason(session, "policy-error",
                        fmt::format("Resource group {} does not exist.", group.name.str()));
   }
+  if (at < memories.size()) memory.choices = memories[at].choices;
   std::string error;
   try {
     if (!has_policies(group, memory, notices)) {

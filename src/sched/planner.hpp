@@ -77,8 +77,8 @@ class Mirror;
 using JobRunner =
     std::function<void(std::size_t count, const std::function<void(std::size_t)>& job)>;
 
-// One thread at a time (the planner's). Deterministic: the same feeds in the same order, `now` and
-// `seed` give the same plan, byte for byte.
+// One thread at a time (the planner's). Deterministic: the same feeds and plans in the same order,
+// `now` and `seed` give the same plan, byte for byte.
 class Planner {
  public:
   // Resource groups are planned by `runner`, each apart from the others: what they share - limits

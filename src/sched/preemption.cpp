@@ -128,7 +128,7 @@ bool Preemption::is_borrower(const Candidate& candidate) const {
 }
 
 bool Preemption::consider(const PendingSession& session, const CohortShare* reclaims,
-                          Timestamp& due) {
+                          bool by_priority, Timestamp& due) {
   borrowers_.clear();
   if (reclaims != nullptr) {
     if (!std::exchange(has_others_, true)) {
@@ -155,8 +155,9 @@ bool Preemption::consider(const PendingSession& session, const CohortShare* recl
   }
   bool any = false;
   for (Candidate& candidate : candidates_) {
-    candidate.eligible = !candidate.leaving && !candidate.claimed &&
-                         (yields_to(candidate, session, due) || is_borrower(candidate));
+    candidate.eligible =
+        !candidate.leaving && !candidate.claimed &&
+        ((by_priority && yields_to(candidate, session, due)) || is_borrower(candidate));
     any = any || candidate.eligible;
   }
   return any;
@@ -171,6 +172,12 @@ void Preemption::shift(Victim victim, int sign) {
 void Preemption::release_leaving() {
   for (Victim v = 0; v < candidates_.size(); ++v) {
     if (candidates_[v].leaving || candidates_[v].claimed) shift(v, -1);
+  }
+}
+
+void Preemption::release_eligible(std::span<const Victim> except) {
+  for (Victim v = 0; v < candidates_.size(); ++v) {
+    if (candidates_[v].eligible && std::ranges::find(except, v) == except.end()) shift(v, -1);
   }
 }
 
@@ -312,16 +319,17 @@ std::optional<std::vector<Preemption::Victim>> Preemption::make_room(
   return victims;
 }
 
-bool Preemption::better(const Choice& a, const Choice& b) const {
+bool Preemption::is_less(std::span<const Victim> a, std::span<const Victim> b) const {
   std::int64_t first = 0, second = 0;
   if (rules_.order == PreemptionRules::Order::FewestSessions) {
-    first = static_cast<std::int64_t>(a.victims.size());
-    second = static_cast<std::int64_t>(b.victims.size());
+    first = static_cast<std::int64_t>(a.size());
+    second = static_cast<std::int64_t>(b.size());
   } else if (rules_.order == PreemptionRules::Order::SmallestResources) {
-    for (const Victim v : a.victims) first += candidates_[v].weight;
-    for (const Victim v : b.victims) second += candidates_[v].weight;
+    for (const Victim v : a) first += candidates_[v].weight;
+    for (const Victim v : b) second += candidates_[v].weight;
   }
-  return std::tie(first, a.victims) < std::tie(second, b.victims);
+  if (first != second) return first < second;
+  return std::ranges::lexicographical_compare(a, b);
 }
 
 std::optional<Preemption::Choice> Preemption::choose(const Requirement& requirement,
@@ -339,7 +347,7 @@ std::optional<Preemption::Choice> Preemption::choose(const Requirement& requirem
     auto made = make_room(agent, requirement, filter.container_limit, claimed);
     if (!made || made->empty()) continue;
     Choice choice{agent, std::move(*made)};
-    if (!best || better(choice, *best)) best = std::move(choice);
+    if (!best || is_less(choice.victims, best->victims)) best = std::move(choice);
   }
   return best;
 }

@@ -30,15 +30,19 @@ class Preemption {
   Preemption(const ViewSource& source, Group& group, Ledger& ledger, const PreemptionRules& rules);
 
   // For whom the questions below are asked. `reclaims`: the cohort of a project that wants back
-  // what it has lent; null: none. False: nobody may be ended for it. `due` becomes the time at
-  // which somebody will have run long enough, if that is what is missing.
-  bool consider(const PendingSession& session, const CohortShare* reclaims, Timestamp& due);
+  // what it has lent; null: none. `by_priority`: those with a lower job priority yield to it.
+  // False: nobody may be ended for it. `due` becomes the time at which somebody will have run long
+  // enough, if that is what is missing.
+  bool consider(const PendingSession& session, const CohortShare* reclaims, bool by_priority,
+                Timestamp& due);
 
   // In the ledger: what sessions hold that are leaving, and those claimed before, is given back.
   // Room that is about to come is no reason to end anybody else. The ledger has to be rolled back
   // before this ends.
   void release_leaving();
   void shift(Victim victim, int sign);  // given back (-1), or held again (1)
+  // All that may be ended, except these.
+  void release_eligible(std::span<const Victim> except);
 
   // Who gives back the quota that the cohort lacks. Nothing: it cannot be had.
   std::optional<std::vector<Victim>> cover_quota(const PendingSession& session,
@@ -50,6 +54,8 @@ class Preemption {
   // Whether the quota would do if this one of the victims stayed.
   bool quota_allows(const PendingSession& session, const CohortShare& cohort,
                     std::span<const Victim> victims, Victim without);
+  // Whether less goes with the first, each in order.
+  bool is_less(std::span<const Victim> a, std::span<const Victim> b) const;
   // They are somebody's now; nobody else's in this pass.
   void claim(std::span<const Victim> victims);
 
@@ -84,7 +90,6 @@ class Preemption {
   std::optional<std::vector<Victim>> make_room(AgentIndex agent, const Requirement& requirement,
                                                std::uint32_t container_limit,
                                                std::span<const Victim> claimed);
-  bool better(const Choice& a, const Choice& b) const;
 
   const ViewSource& source_;
   SchedView view_;

@@ -1,73 +1,10 @@
 // Who is ended for whom: conformance group F, and what must hold whatever the load.
 #include <random>
+#include <set>
 
-#include "world.hpp"
+#include "site.hpp"
 
 namespace bai::test {
-
-namespace {
-
-struct Site {
-  World w;
-
-  explicit Site(const std::string& rules = R"({"order": "oldest"})") {
-    Json preemption = *Json::parse(rules);
-    preemption.set("enabled", true);
-    w.group().policy_options = Json::object({{"preemption", std::move(preemption)}});
-  }
-
-  struct Run {
-    std::string agent;
-    Texts amounts;
-  };
-  SessionId running(std::int64_t since, const std::vector<Run>& kernels,
-                    const std::function<void(Session&)>& edit = {}) {
-    Session session = w.draft();
-    session.status = SessionStatus::Running;
-    session.starts_at = at_second(since);
-    if (edit) edit(session);
-    for (const auto& [agent, amounts] : kernels) {
-      Kernel kernel;
-      kernel.id = numbered<KernelId>(++last_kernel_);
-      kernel.session = session.id;
-      kernel.agent = AgentId(agent);
-      kernel.status = KernelStatus::Running;
-      kernel.occupied_slots = slots(amounts);
-      w.changes.insert(kernel);
-    }
-    const SessionId id = session.id;
-    w.changes.insert(std::move(session));
-    return id;
-  }
-  SessionId running(std::int64_t since, const std::string& agent, const std::string& cpu,
-                    const std::function<void(Session&)>& edit = {}) {
-    return running(since, {{agent, {{"cpu", cpu}}}}, edit);
-  }
-  SessionId wants(const std::vector<std::string>& cpus, std::int64_t job_priority = 5,
-                  const std::function<void(Session&)>& edit = {}) {
-    Session session = w.draft();
-    session.job_priority = job_priority;
-    session.cluster_mode = cpus.size() > 1 ? ClusterMode::MultiNode : ClusterMode::SingleNode;
-    if (edit) edit(session);
-    std::vector<KernelSpec> kernels;
-    for (const std::string& cpu : cpus) kernels.push_back({{{"cpu", cpu}}});
-    return w.add(std::move(session), kernels);
-  }
-
- private:
-  std::uint64_t last_kernel_ = 1'000'000;
-};
-
-using Victims = std::vector<SessionId>;
-
-// Of a plan that places this session and nothing else.
-Victims victims(const Plan& plan, const SessionId& session) {
-  REQUIRE(plan.placements.size() == 1);
-  CHECK(plan.placements[0].session == session);
-  return plan.placements[0].victims;
-}
-
-}  // namespace
 
 TEST_CASE("F1 the oldest victim goes first") {
   Site s;
@@ -307,6 +244,7 @@ TEST_CASE("what has been lent is taken back from those who have more than their 
 }
 
 TEST_CASE("preemption makes room for its preemptor, ends nobody in vain, and nobody twice") {
+  std::size_t ended = 0, gangs = 0;
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     CAPTURE(seed);
     std::mt19937_64 random(seed);
@@ -351,7 +289,6 @@ TEST_CASE("preemption makes room for its preemptor, ends nobody in vain, and nob
     }
     // What is there once all victims have left must do for all who were placed; and for nobody
     // when one of them stays.
-    std::map<SessionId, SessionId> ended;
     const Plan plan = s.w.plan();
     const auto room = [&](const std::set<SessionId>& gone) {
       auto left = free;
@@ -376,6 +313,7 @@ TEST_CASE("preemption makes room for its preemptor, ends nobody in vain, and nob
         CHECK(gone.insert(victim).second);
         CHECK(held.at(victim).first < wanted.at(placement.session).first);
       }
+      if (placement.victims.size() > 1 && placement.kernels.size() > 1) ++gangs;
     }
     auto left = room(gone);
     for (const Placement& placement : plan.placements) CHECK(take(left, placement));
@@ -394,7 +332,10 @@ TEST_CASE("preemption makes room for its preemptor, ends nobody in vain, and nob
       }
       before.push_back(placement);
     }
+    ended += gone.size();
   }
+  CHECK(ended > 300);
+  CHECK(gangs > 30);
 }
 
 }  // namespace bai::test

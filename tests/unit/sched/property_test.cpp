@@ -83,7 +83,6 @@ class NaivePlanner {
     });
     state.table<Kernel>().for_each([&](const Kernel& row) {
       if (!holds_resources(row.status)) return true;
-      ++held_;
       for (Node& node : agents_) {
         if (node.row.id != row.agent) continue;
         node.free -= row.occupied_slots;
@@ -100,7 +99,6 @@ class NaivePlanner {
       return std::tuple(-a.priority, a.created_at, a.id) <
              std::tuple(-b.priority, b.created_at, b.id);
     });
-    picks_ = held_;
     for (const Session& session : sessions_) {
       if (!plan(session, state.kernels_of(session.id))) break;
     }
@@ -134,12 +132,14 @@ class NaivePlanner {
       }
     }
     const std::vector<Node> before = agents_;
+    const std::size_t picks = picks_;
     std::vector<AgentId> chosen;
     for (const Need& need : needs) {
       const auto candidates = tiers(session, filter(session, need));
       if (candidates.empty()) {
         const bool shortage = could_run(session, need);
         agents_ = before;
+        picks_ = picks;
         return !shortage || group_.queue_discipline == QueueDiscipline::SkipAhead;
       }
       Node& node = agents_[choose(need, candidates)];
@@ -230,7 +230,7 @@ class NaivePlanner {
   std::vector<Node> agents_;
   std::vector<Session> sessions_;
   std::int64_t container_limit_ = 1'000'000;
-  std::size_t held_ = 0, picks_ = 0;
+  std::size_t picks_ = 0;
 };
 
 void check_no_overcommit(const State& state, const Plan& plan) {

@@ -2,7 +2,7 @@
 #include "sched/policies/policies.hpp"
 #include "sched/search.hpp"
 #include "sched/view_source.hpp"
-#include "world.hpp"
+#include "timeline.hpp"
 
 using namespace bai;
 using namespace bai::test;
@@ -158,6 +158,47 @@ TEST_CASE("B13 roundrobin in turn, and on in the next pass") {
     world.apply(plan);
   }
   CHECK(chosen == Agents{"a", "b", "c", "a", "b"});
+}
+
+TEST_CASE("B13 roundrobin goes on when sessions end in between") {
+  Timeline line;
+  World& world = line.world;
+  world.group().selector = "roundrobin";
+  for (const char* id : {"a", "b", "c"}) world.agent(id, of("8", "8"));
+  Agents chosen;
+  for (int i = 0; i < 7; ++i) {
+    const auto id = world.batch({{of("1", "1")}}, 10);
+    chosen.push_back(only_agent(line.pass()));
+    line.finish(id);  // one out, one in
+  }
+  CHECK(chosen == Agents{"a", "b", "c", "a", "b", "c", "a"});
+}
+
+TEST_CASE("B13 what a gang takes back, and what is only asked, moves no rotation") {
+  World world;
+  world.group().selector = "roundrobin";
+  world.group().queue_discipline = QueueDiscipline::SkipAhead;
+  for (const char* id : {"a", "b", "c"}) world.agent(id, of("8", "8"));
+  world.batch({{of("1", "1")}, {of("9", "1")}}, 10);
+  const auto id = world.session(of("1", "1"));
+  world.feed();
+  for (int i = 0; i < 3; ++i) {
+    const auto prospect = world.planner.what_if({}, id, at_second(kNow), 7);
+    REQUIRE(prospect.placement.has_value());
+    CHECK(agents_of(*prospect.placement) == Agents{"a"});
+  }
+  world.apply(world.plan());
+  world.session(of("1", "1"));
+  Plan plan = world.plan();
+  CHECK(only_agent(plan) == "b");
+  // Refused when it was applied: still a choice.
+  plan = world.plan();
+  CHECK(only_agent(plan) == "c");
+  world.feed();
+  const auto next = plan.placements.front().session;
+  const auto prospect = world.planner.what_if({}, next, at_second(kNow), 7);
+  REQUIRE(prospect.placement.has_value());
+  CHECK(agents_of(*prospect.placement) == Agents{"a"});
 }
 
 TEST_CASE("B14 roundrobin goes by agent id") {
