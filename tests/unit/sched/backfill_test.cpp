@@ -185,6 +185,17 @@ struct RandomLoad {
     world.group().queue_discipline = QueueDiscipline::Conservative;
     world.group().scheduler = std::vector{"fifo", "lifo", "sjf"}[draw.random() % 3];
     world.group().policy_options.set("backfill_depth", draw(1, 12));
+    join();
+  }
+  // First come, first served, and nobody is more important.
+  explicit RandomLoad(std::uint64_t seed) : draw(seed), line(limits(true)) {
+    line.world.group().queue_discipline = QueueDiscipline::Easy;
+    line.world.group().scheduler = "fifo";
+    has_priorities = false;
+    join();
+  }
+  void join() {
+    World& world = line.world;
     agents = draw(1, 6);
     for (std::int64_t a = 0; a < agents; ++a) world.agent("a" + std::to_string(a), cpu("8"));
   }
@@ -204,7 +215,7 @@ struct RandomLoad {
           KernelSpec{cpu(std::to_string(draw(1, 8)))});
       const auto id = world.batch(kernels, draw(1, 60));
       if (draw(0, 3) == 0) line.runtime[id] = 1;
-      if (draw(0, 9) == 0) {
+      if (has_priorities && draw(0, 9) == 0) {
         const auto priority = draw(1, 20);
         world.changes.update<Session>(id, [&](Session& s) { s.priority = priority; });
       }
@@ -220,6 +231,7 @@ struct RandomLoad {
   Draw draw;
   Timeline line;
   std::int64_t agents = 0;
+  bool has_priorities = true;
 };
 
 }  // namespace
@@ -252,6 +264,43 @@ TEST_CASE("conservative never delays any") {
     }
   }
   CHECK(kept > 1000);
+}
+
+TEST_CASE("easy never delays the head: it starts no later than it was first promised") {
+  std::size_t kept = 0, started = 0, backfilled = 0;
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    CAPTURE(seed);
+    RandomLoad load(seed);
+    std::map<SessionId, Timestamp> promised;
+    for (int step = 0; step < RandomLoad::kSteps; ++step) {
+      CAPTURE(step);
+      const Plan plan = load.step(step);
+      World& world = load.line.world;
+      for (const auto& [id, reason] : world.reasons) {
+        if (!load.line.is_pending(id) || reason->expected_start == Timestamp{}) continue;
+        const auto [known, is_new] = promised.try_emplace(id, reason->expected_start);
+        CHECK(reason->expected_start <= known->second);
+        kept += is_new ? 0 : 1;
+      }
+      bool has_head = false;
+      for (auto it = promised.begin(); it != promised.end();) {
+        if (load.line.is_pending(it->first)) {
+          CHECK(it->second > at_second(load.line.now));  // otherwise it would run
+          has_head = true;
+          ++it;
+        } else {
+          CHECK(world.state.find<Session>(it->first)->starts_at <= it->second);
+          ++started;
+          it = promised.erase(it);
+        }
+      }
+      if (has_head) backfilled += plan.placements.size();
+      load.go_on(step);
+    }
+  }
+  CHECK(kept > 1000);
+  CHECK(started > 300);
+  CHECK(backfilled > 300);
 }
 
 TEST_CASE("conservative: what is not looked at again because nothing changed starts all the same") {

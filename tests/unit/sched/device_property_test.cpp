@@ -130,7 +130,7 @@ TEST_CASE("no device gives more than it has, and a part of one is of one device"
        {"concentrated", "dispersed", "bestfit", "dotprod", "gpupacking", "fgd", "random"}) {
     CAPTURE(std::string(selector));
     std::size_t parts = 0, whole = 0, ended = 0;
-    for (std::uint64_t seed = 1; seed <= 25; ++seed) {
+    for (std::uint64_t seed = 1; seed <= 12; ++seed) {
       CAPTURE(seed);
       Load load(seed, selector);
       for (int step = 0; step < 40; ++step) {
@@ -146,8 +146,8 @@ TEST_CASE("no device gives more than it has, and a part of one is of one device"
       whole += load.whole;
       ended += load.ended;
     }
-    CHECK(parts > 300);
-    CHECK(whole > 200);
-    CHECK(ended > 300);
+    CHECK(parts > 150);
+    CHECK(whole > 100);
+    CHECK(ended > 200);
   }
 }

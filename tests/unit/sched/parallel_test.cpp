@@ -36,6 +36,11 @@ class ManyGroups {
       row.selector = selectors[pick(selectors.size())];
       row.queue_discipline = static_cast<QueueDiscipline>(pick(4));
       if (pick(2) == 0) row.policy_options = Json::object({{"default_runtime_s", 600}});
+      if (row.selector == "fgd") {
+        row.policy_options.set(
+            "selector",
+            *Json::parse(R"({"workload": [{"count": 2, "cpu": "2"}, {"count": 1, "cpu": "5"}]})"));
+      }
       if (pick(12) == 0) row.selector = "no-such-selector";
       groups_.push_back(name);
       for (std::size_t a = pick(6); a > 0; --a) {
@@ -71,6 +76,7 @@ class ManyGroups {
 }  // namespace
 
 TEST_CASE("plans are byte-equal however many threads make them") {
+  std::map<std::string, std::size_t> placements;  // by selector
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     CAPTURE(seed);
     ManyGroups many(seed);
@@ -92,10 +98,18 @@ TEST_CASE("plans are byte-equal however many threads make them") {
       CHECK(dump(two.plan(now, seed)) == expected);
       CHECK(dump(four.plan(now, seed)) == expected);
       if (round == 0) CHECK(!plan.placements.empty());
+      for (const Placement& placement : plan.placements) {
+        const Session& session = *w.state.find<Session>(placement.session);
+        ++placements[w.state.find<ResourceGroup>(session.resource_group)->selector];
+      }
       w.apply(plan);
     }
     CHECK(two.mirror().dump() == w.planner.mirror().dump());
     CHECK(four.mirror().dump() == w.planner.mirror().dump());
+  }
+  for (const char* selector : {"concentrated", "dispersed", "roundrobin", "fgd"}) {
+    CAPTURE(std::string(selector));
+    CHECK(placements[selector] > 30);
   }
 }
 

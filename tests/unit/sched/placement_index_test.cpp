@@ -22,6 +22,9 @@ namespace {
 
 constexpr std::uint32_t kNoLimit = 0xffff'ffff;
 
+// Labels of agents, by number of the rule.
+const std::vector<std::vector<std::string>> kRules = {{}, {"r0"}, {"r1", "r2"}, {"r3", "r0"}};
+
 // As the reference does it: every agent, every rule, one after the other.
 class Oracle {
  public:
@@ -43,10 +46,26 @@ class Oracle {
     if (!agents_.takes_sessions(a)) return false;
     if (agents_.architecture(a) != requirement_.architecture) return false;
     if (std::uint64_t{agents_.containers(a)} + requirement_.containers > limit) return false;
+    if (requirement_.labels != 0 && !has_labels(a)) return false;
     for (const SlotRequest& r : requirement_.slots) {
       if (r.units > 0 && agents_.free(a, r.slot) < r.units) return false;
+      const sched::DeviceSet* set = agents_.devices(a, r.slot);
+      if (set != nullptr && !hands_out(set->free, r.units)) return false;
     }
     return true;
+  }
+  // Whole devices, and what remains of one that has it.
+  static bool hands_out(std::vector<std::int64_t> free, std::int64_t units) {
+    for (std::int64_t& has : free) {
+      if (units < kUnitsPerDevice || has < kUnitsPerDevice) continue;
+      has -= kUnitsPerDevice;
+      units -= kUnitsPerDevice;
+    }
+    return units == 0 || std::ranges::any_of(free, [&](auto has) { return has >= units; });
+  }
+  bool has_labels(AgentIndex a) const {
+    const auto& rack = kRules[requirement_.labels];
+    return std::ranges::find(rack, agents_.label(a, "rack")) != rack.end();
   }
   bool precedes(AgentIndex a, AgentIndex b) const {  // b, the earlier one, wins ties
     for (const KeyPart& part : key_) {
@@ -79,7 +98,9 @@ struct Style {
   std::int64_t grain = 1;         // amounts are multiples of this
   std::int64_t most = 1'000'000;  // capacities go up to it
   std::uint32_t architectures = 1;
-  bool alike = false;  // all agents have the same capacity
+  bool alike = false;    // all agents have the same capacity
+  bool devices = false;  // the first slot is made of them
+  bool labels = false;   // agents have some, and some requirements ask for them
 };
 
 // Random numbers that are quickly begun anew.
@@ -137,6 +158,7 @@ class RandomCluster {
   struct Taken {
     AgentId agent;
     Requirement requirement;
+    std::vector<DeviceGrant> devices;
   };
   std::size_t pick(std::size_t n) { return static_cast<std::size_t>(random_() % n); }
   std::int64_t amount(std::int64_t most) {
@@ -149,8 +171,15 @@ class RandomCluster {
     facts.architecture = static_cast<std::uint32_t>(pick(style_.architectures));
     facts.takes_sessions = pick(20) != 0;
     facts.containers = static_cast<std::uint32_t>(pick(3));
+    if (style_.labels && pick(5) != 0) facts.labels = {{"rack", fmt::format("r{}", pick(4))}};
     for (SlotIndex s = 0; s < style_.slots; ++s) {
       if (!style_.alike && pick(4) == 0) continue;
+      if (style_.devices && s == 0) {
+        const std::size_t count = style_.alike ? 8 : 1 + pick(8);
+        facts.devices[s].assign(count, kUnitsPerDevice);
+        facts.capacity.emplace_back(s, static_cast<std::int64_t>(count) * kUnitsPerDevice);
+        continue;
+      }
       facts.capacity.emplace_back(s, style_.alike ? scale_[s] : amount(scale_[s]));
       facts.granted.resize(s + 1, 0);
       // Sometimes more than there is: a capacity that shrank.
@@ -189,6 +218,7 @@ class RandomCluster {
   void give_back(std::size_t which) {
     std::swap(taken_[which], taken_.back());
     const AgentIndex at = *table_.find(taken_.back().agent);
+    table_.take_devices(at, taken_.back().devices, -1);
     table_.take(at, taken_.back().requirement, -1);
     changed(at);
     taken_.pop_back();
@@ -208,6 +238,14 @@ class RandomCluster {
       if (use == 0) continue;
       // Mostly small: what is wanted is to be found.
       requirement.slots.push_back({s, use == 1 ? 0 : 1 + amount(scale_[s] >> pick(8))});
+      if (style_.devices && s == 0 && use != 1) {
+        constexpr std::int64_t kAmounts[] = {100, 250, 300, 500, 700, 1000, 1500, 2000, 4000};
+        requirement.slots.back().units = kAmounts[pick(std::size(kAmounts))];
+      }
+    }
+    if (style_.labels && kind() % 2 == 0) {
+      requirement.labels = static_cast<std::uint32_t>(1 + kind() % (kRules.size() - 1));
+      table_.prepare_rule(requirement.labels, {{"rack", kRules[requirement.labels]}});
     }
     for (const SlotRequest& r : requirement.slots) {
       if (kind() % 8 != 0) key.push_back({kind() % 8 == 0 ? What::MostFree : what, r.slot});
@@ -228,11 +266,20 @@ class RandomCluster {
     const auto chosen = index_.best(table_, requirement, key, limit, may);
     ++asked;
     if (chosen != expected) REQUIRE(chosen == expected);
+    if (pick(16) == 0) {
+      REQUIRE(sched::scan_best(table_, requirement, key, limit, may) == expected);
+    }
     if (!chosen) return;
     ++found;
+    const auto any = [](SlotIndex, std::int64_t units, std::span<const std::int64_t> free) {
+      return sched::tightest_device(units, free);
+    };
+    auto devices = sched::choose_devices(table_, *chosen, requirement, any);
+    REQUIRE(devices.has_value());
     table_.take(*chosen, requirement, 1);
+    table_.take_devices(*chosen, *devices, 1);
     changed(*chosen);
-    taken_.push_back({table_.id(*chosen), requirement});
+    taken_.push_back({table_.id(*chosen), requirement, std::move(*devices)});
   }
 
   Style style_;
@@ -282,6 +329,17 @@ TEST_CASE("the index chooses as a scan does, whatever the amounts") {
     walk(seed++, {3, 1, 1 << 30, 1, false}, 1500, 6'000, at_once());  // a tree of three levels
     walk(seed++, {3, 1000, 8000, 1, true}, 1500, 6'000, at_once());
     walk(seed++, {4, 1, 1 << 20, 1, false}, 80, 50'000, {});  // some scans, some orders
+    const auto gpus = [](bool alike, bool labels) {
+      return Style{3, 1, 1 << 20, 1, alike, true, labels};
+    };
+    walk(seed++, gpus(false, true), 80, 100'000, at_once());
+    walk(seed++, gpus(true, false), 60, 60'000, at_once());
+    walk(seed++, gpus(false, true), 100, 50'000, {});
+    walk(seed++, {4, 1, 1 << 30, 2, false, false, true}, 80, 100'000, at_once());
+    // Many more steps where one costs little: two blocks that grow, split and merge.
+    walk(seed++, {3, 1, std::int64_t{1} << 40, 1, false}, 40, 320'000, at_once());
+    walk(seed++, {2, 1, 12, 1, false, false, true}, 36, 320'000, at_once());
+    walk(seed++, gpus(false, true), 34, 320'000, at_once());
   }
 }
 
