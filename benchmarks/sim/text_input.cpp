@@ -55,19 +55,18 @@ class Inflater {
   std::string_view next(std::string_view& packed, std::string& text) {
     if (!is_ready_ || inflateReset(&stream_) != Z_OK) return "no memory";
     for (;;) {
-      const std::size_t before = text.size();
-      if (before > kInputMax) return "it is too large when it is unpacked";
+      if (text.size() > kInputMax) return "it is too large when it is unpacked";
       const std::size_t given = std::min(packed.size(), kReadStep);
-      text.resize(before + 4 * kReadStep);
       stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
       stream_.avail_in = static_cast<uInt>(given);
-      stream_.next_out = reinterpret_cast<Bytef*>(text.data() + before);
-      stream_.avail_out = static_cast<uInt>(4 * kReadStep);
+      stream_.next_out = reinterpret_cast<Bytef*>(unpacked_.data());
+      stream_.avail_out = static_cast<uInt>(unpacked_.size());
       const int code = inflate(&stream_, Z_NO_FLUSH);
-      text.resize(text.size() - stream_.avail_out);
+      const std::string_view made(unpacked_.data(), unpacked_.size() - stream_.avail_out);
+      text.append(made);
       packed.remove_prefix(given - stream_.avail_in);
       if (code == Z_STREAM_END) return {};
-      if (code == Z_BUF_ERROR || (code == Z_OK && packed.empty() && text.size() == before)) {
+      if (code == Z_BUF_ERROR || (code == Z_OK && packed.empty() && made.empty())) {
         return "its compressed data ends too early";
       }
       if (code != Z_OK)
@@ -76,6 +75,7 @@ class Inflater {
   }
 
  private:
+  std::vector<char> unpacked_ = std::vector<char>(kReadStep);
   z_stream stream_{};
   bool is_ready_ = false;
 };
