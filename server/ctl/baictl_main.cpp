@@ -2,10 +2,10 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <functional>
-#include <iostream>
 
 #include "ctl/commands.hpp"
 #include "ctl/output.hpp"
+#include "ctl/terminal.hpp"
 
 using namespace bai::ctl;
 
@@ -22,10 +22,13 @@ int with_client(const std::function<int(Client&)>& command) {
 
 void add_session_options(CLI::App& app, NewSession& session) {
   app.add_option("-t,--name", session.name, "Name of the session (4-64 characters)");
-  app.add_option("-r,--resources", session.resources, "Amounts, e.g. -r cpu=2 -r mem=4g");
+  // One value each: what follows may be the program or the image.
+  app.add_option("-r,--resources", session.resources, "Amounts, e.g. -r cpu=2 -r mem=4g")
+      ->allow_extra_args(false);
+  app.add_option("-e,--env", session.environ, "Environment, e.g. -e MODE=fast")
+      ->allow_extra_args(false);
   app.add_option("--session-group", session.session_group,
                  "Id of a group whose sessions are to be apart or together");
-  app.add_option("-e,--env", session.environ, "Environment, e.g. -e MODE=fast");
   app.add_option("-g,--project", session.project, "Project")->capture_default_str();
   app.add_option("--domain", session.domain, "Domain")->capture_default_str();
   app.add_option("--resource-group", session.resource_group, "Resource group");
@@ -53,10 +56,13 @@ int main(int argc, char** argv) {
   login_command->add_option("--access-key", profile.access_key, "Access key")->required();
   login_command->add_option("--secret-key", profile.secret_key,
                             "Secret key; asked for when left out");
+  login_command->add_option("--ca-cert", profile.ca_cert,
+                            "PEM file of the authority behind an https endpoint; without it those "
+                            "that this host trusts");
   login_command->callback([&] {
     if (profile.secret_key.empty()) {
-      std::cerr << "Secret key: ";
-      std::getline(std::cin, profile.secret_key);
+      std::fputs("Secret key: ", stderr);
+      profile.secret_key = read_line(true);
     }
     status = login(profile);
   });
@@ -67,6 +73,7 @@ int main(int argc, char** argv) {
   run_command->add_option("-c,--code", run_options.code, "Program text itself");
   run_command->add_option("-i,--image", run_options.session.image, "Image")->capture_default_str();
   run_command->add_flag("--keep", run_options.keep, "Keep the session afterwards");
+  run_command->add_flag("--json", run_options.json, "JSON output, when the program has ended");
   add_session_options(*run_command, run_options.session);
   run_command->callback([&] {
     if (run_options.file.empty() == run_options.code.empty()) {
@@ -133,11 +140,13 @@ int main(int argc, char** argv) {
   one("why", "Why a session waits", [&](Client& c) {
     return session_why(c, name, json);
   })->add_flag("--json", json, "JSON output");
-  one("logs", "Console output", [&](Client& c) { return session_logs(c, name); });
-  one("exec", "Execute code in a running session",
-      [&](Client& c) { return session_exec(c, name, code); })
-      ->add_option("-c,--code", code, "Program text")
-      ->required();
+  one("logs", "Console output", [&](Client& c) {
+    return session_logs(c, name, json);
+  })->add_flag("--json", json, "JSON output");
+  auto* exec_command = one("exec", "Execute code in a running session",
+                           [&](Client& c) { return session_exec(c, name, code, json); });
+  exec_command->add_option("-c,--code", code, "Program text")->required();
+  exec_command->add_flag("--json", json, "JSON output, when it has ended");
 
   std::vector<std::string> names;
   bool forced = false, recursive = false;
@@ -163,11 +172,14 @@ int main(int argc, char** argv) {
   std::vector<std::string> reservations;
   auto* reserve_command = reservation->add_subcommand("create", "Keep amounts on agents");
   reserve_command->add_option("name", reserve.name, "Name in its resource group")->required();
-  reserve_command->add_option("-a,--agent", reserve.agents, "E.g. -a a1:cpu=4,mem=8g")->required();
+  reserve_command->add_option("-a,--agent", reserve.agents, "E.g. -a a1:cpu=4,mem=8g")
+      ->required()
+      ->allow_extra_args(false);
   reserve_command
       ->add_option("-o,--owner", reserve.owners,
                    "user/<email>, project/<name>, domain/<name> or keypair/<access key>")
-      ->required();
+      ->required()
+      ->allow_extra_args(false);
   reserve_command->add_option("--from", reserve.starts_at, "E.g. 2026-08-01T12:00:00Z")->required();
   reserve_command->add_option("--to", reserve.ends_at, "When it ends")->required();
   reserve_command->callback([&] {

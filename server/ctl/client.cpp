@@ -52,6 +52,7 @@ Error problem(int status, const std::string& body) {
   if (!json || !json->is_object()) return error;
   const std::string_view title = (*json)["title"].as_string(), msg = (*json)["msg"].as_string();
   error.kind = slug((*json)["type"].as_string());
+  error.data = {{"error_code", std::string((*json)["error_code"].as_string())}};
   if (!msg.empty() && msg != title) {
     error.message = title.empty() ? std::string(msg) : fmt::format("{} {}", title, msg);
   } else if (!title.empty()) {
@@ -66,17 +67,18 @@ struct Endpoint {
 
 Result<Endpoint> parse_endpoint(std::string_view text) {
   const auto wrong = [&] {
-    return fail(ErrorCode::InvalidArgument,
-                fmt::format("endpoint \"{}\": should be http://host:port", text));
+    return fail(
+        ErrorCode::InvalidArgument,
+        fmt::format("endpoint \"{}\": should be http://host:port or https://host:port", text));
   };
-  constexpr std::string_view kScheme = "http://";
-  if (!text.starts_with(kScheme)) return wrong();
-  const std::string_view rest = text.substr(kScheme.size());
+  const std::string_view scheme = text.starts_with("https://") ? "https://" : "http://";
+  if (!text.starts_with(scheme)) return wrong();
+  const std::string_view rest = text.substr(scheme.size());
   const auto slash = rest.find('/');
   Endpoint endpoint;
   endpoint.authority = rest.substr(0, slash);
   if (endpoint.authority.empty()) return wrong();
-  endpoint.origin = std::string(kScheme) + endpoint.authority;
+  endpoint.origin = std::string(scheme) + endpoint.authority;
   if (slash != std::string_view::npos) endpoint.base = rest.substr(slash);
   while (endpoint.base.ends_with('/')) endpoint.base.pop_back();
   return endpoint;
@@ -90,6 +92,7 @@ struct Client::Impl {
     http.set_keep_alive(true);
     http.set_tcp_nodelay(true);  // header and body are two writes
     http.set_url_encode(false);  // the target is signed as it is sent
+    if (!profile.ca_cert.empty()) http.set_ca_cert_path(profile.ca_cert);
   }
   Profile profile;
   Endpoint endpoint;
@@ -129,10 +132,14 @@ Result<Json> Client::call(std::string_view method, std::string_view target, cons
   self.http.set_read_timeout(std::chrono::nanoseconds(timeout.ns));
   const httplib::Result result = self.http.send(request);
   if (!result) {
+    const bool distrusted = result.error() == httplib::Error::SSLServerVerification ||
+                            result.error() == httplib::Error::SSLLoadingCerts;
     return fail(ErrorCode::Unavailable,
-                fmt::format("Cannot reach {} ({}). Is the server running? Is the endpoint right?",
-                            self.endpoint.origin, httplib::to_string(result.error())),
-                "unreachable");
+                fmt::format("Cannot reach {} ({}). {}", self.endpoint.origin,
+                            httplib::to_string(result.error()),
+                            distrusted ? "Say whom to trust with: baictl login --ca-cert FILE"
+                                       : "Is the server running? Is the endpoint right?"),
+                std::string(kUnreachableKind));
   }
   if (result->status < 200 || result->status >= 300) {
     return std::unexpected(problem(result->status, result->body));

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <random>
 
+#include "bai_manager/status.hpp"
 #include "ctl/output.hpp"
 
 namespace bai::ctl {
@@ -133,9 +134,9 @@ int session_list(Client& client, bool all, bool json) {
   Json filter = Json::object();
   if (!all) {
     Json statuses = Json::array();
-    for (const char* status : {"PENDING", "SCHEDULED", "PREPARING", "PULLING", "PREPARED",
-                               "CREATING", "RUNNING", "TERMINATING"}) {
-      statuses.push_back(status);
+    for (std::size_t i = 0; i < EnumText<SessionStatus>::names.size(); ++i) {
+      if (!is_terminal(static_cast<SessionStatus>(i)))
+        statuses.push_back(EnumText<SessionStatus>::names[i]);
     }
     filter.set("status", std::move(statuses));
   }
@@ -180,16 +181,20 @@ int session_info(Client& client, const std::string& session, bool json) {
   return kOk;
 }
 
-int session_logs(Client& client, const std::string& session) {
+int session_logs(Client& client, const std::string& session, bool json) {
   const auto answer = client.call("GET", "/session/" + encode(session) + "/logs");
   if (!answer) return report(answer.error());
+  if (json) return print_json((*answer)["result"]);
   fmt::print("{}", (*answer)["result"]["logs"].as_string());
   return kOk;
 }
 
-int session_exec(Client& client, const std::string& session, const std::string& code) {
-  const auto status = execute(client, session, code);
-  return status ? *status : report(status.error());
+int session_exec(Client& client, const std::string& session, const std::string& code, bool json) {
+  Json console = Json::array();
+  const auto status = execute(client, session, code, json ? &console : nullptr);
+  if (!status) return report(status.error());
+  if (json) print_json(Json::object({{"exit_code", *status}, {"console", std::move(console)}}));
+  return *status;
 }
 
 int session_remove(Client& client, const std::vector<std::string>& sessions, bool forced,

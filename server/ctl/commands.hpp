@@ -32,6 +32,7 @@ struct RunOptions {
   std::string code;  // -c
   std::string file;  // or a file; "-": standard input
   bool keep = false;
+  bool json = false;
 };
 int run(Client& client, RunOptions options);
 
@@ -39,8 +40,8 @@ int session_create(Client& client, NewSession session, bool enqueue_only, std::i
                    bool json);
 int session_list(Client& client, bool all, bool json);
 int session_info(Client& client, const std::string& session, bool json);
-int session_logs(Client& client, const std::string& session);
-int session_exec(Client& client, const std::string& session, const std::string& code);
+int session_logs(Client& client, const std::string& session, bool json);
+int session_exec(Client& client, const std::string& session, const std::string& code, bool json);
 int session_remove(Client& client, const std::vector<std::string>& sessions, bool forced,
                    bool recursive, bool json);
 int session_why(Client& client, const std::string& session, bool json);
@@ -61,9 +62,11 @@ int reservation_remove(Client& client, const std::string& resource_group,
 // "a1:cpu=4,mem=8g" as a member of "agents", or what is wrong with it.
 Result<Json> reserved_amounts(const std::vector<std::string>& agents);
 
-// Shared by run and exec: executes `code`, passing its output on as it comes and asking for input
-// when it wants some. The program's exit status, or an error.
-Result<int> execute(Client& client, const std::string& session, const std::string& code);
+// Shared by run and exec: executes `code` and asks for input when it wants some. Its output is
+// passed on as it comes, or collected in `console` as [kind, text] where one is given. The
+// program's exit status, or an error.
+Result<int> execute(Client& client, const std::string& session, const std::string& code,
+                    Json* console = nullptr);
 // The body of a creation, or what is wrong with the options.
 Result<Json> creation_body(const NewSession& session);
 std::string made_up_name();

@@ -7,6 +7,7 @@
 
 #include "bai_manager/resources.hpp"
 #include "bai_manager/time.hpp"
+#include "ctl/client.hpp"
 
 namespace bai::ctl {
 
@@ -28,20 +29,24 @@ std::string Table::str() const {
 }
 
 int report(const Error& error) {
+  static const decltype(error.data) session_not_found = {{"error_code", "session_read_not-found"}};
   fmt::print(stderr, "error: {}\n", error.message);
   switch (error.code) {
-    case ErrorCode::Unavailable:
-      return kUnreachable;
+    case ErrorCode::Unavailable:  // a server that cannot serve this now is there, all the same
+      return error.kind == kUnreachableKind ? kUnreachable : kFailed;
     case ErrorCode::Unauthenticated:
       fmt::print(stderr, "Check the keys with: baictl login\n");
       return kDenied;
     case ErrorCode::PermissionDenied:
       return kDenied;
     case ErrorCode::NotFound:
-      if (error.kind == "session-not-found")
+      if (error.kind == kNotLoggedInKind) return kDenied;
+      if (error.data == session_not_found)
         fmt::print(stderr, "See your sessions with: baictl session ls --all\n");
-      return error.kind.empty() ? kDenied : kFailed;
+      return kFailed;
     default:
+      if (error.kind == "session-already-exists")
+        fmt::print(stderr, "Choose another name with -t, or leave it out.\n");
       return kFailed;
   }
 }

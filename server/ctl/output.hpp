@@ -14,7 +14,7 @@ enum Exit : int {
   kOk = 0,
   kFailed = 1,       // the server refused or the request failed
   kUsage = 2,        // the command line is wrong
-  kUnreachable = 3,  // no server there, or it is not ready
+  kUnreachable = 3,  // no server there
   kDenied = 4,       // not logged in, wrong keys, not allowed
 };
 

@@ -31,9 +31,9 @@ Result<Profile> read_profile(const std::string& path) {
   if (!json || !json->is_object()) {
     return fail(ErrorCode::Corruption, fmt::format("{} is no JSON object; log in again", path));
   }
-  return Profile{std::string((*json)["endpoint"].as_string()),
-                 std::string((*json)["access_key"].as_string()),
-                 std::string((*json)["secret_key"].as_string())};
+  return Profile{
+      std::string((*json)["endpoint"].as_string()), std::string((*json)["access_key"].as_string()),
+      std::string((*json)["secret_key"].as_string()), std::string((*json)["ca_cert"].as_string())};
 }
 
 }  // namespace
@@ -54,11 +54,13 @@ Result<Profile> load_profile() {
   override_with(profile->endpoint, "BACKEND_ENDPOINT");
   override_with(profile->access_key, "BACKEND_ACCESS_KEY");
   override_with(profile->secret_key, "BACKEND_SECRET_KEY");
+  override_with(profile->ca_cert, "BAICTL_CA_CERT");
   if (profile->endpoint.empty() || profile->access_key.empty() || profile->secret_key.empty()) {
     return fail(ErrorCode::NotFound,
                 "You are not logged in. Run: baictl login --endpoint http://127.0.0.1:8080 "
                 "--access-key KEY --secret-key SECRET\n(or set BACKEND_ENDPOINT, "
-                "BACKEND_ACCESS_KEY and BACKEND_SECRET_KEY)");
+                "BACKEND_ACCESS_KEY and BACKEND_SECRET_KEY)",
+                std::string(kNotLoggedInKind));
   }
   return profile;
 }
@@ -76,7 +78,8 @@ Status save_profile(const Profile& profile) {
   if (file < 0) return refuse();
   const std::string text = Json::object({{"endpoint", profile.endpoint},
                                          {"access_key", profile.access_key},
-                                         {"secret_key", profile.secret_key}})
+                                         {"secret_key", profile.secret_key},
+                                         {"ca_cert", profile.ca_cert}})
                                .dump_pretty() +
                            "\n";
   const bool written = ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());

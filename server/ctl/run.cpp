@@ -1,7 +1,6 @@
 // Executing code, and `run`: create, execute, remove.
 #include <fmt/format.h>
-#include <termios.h>
-#include <unistd.h>
+#include <poll.h>
 
 #include <csignal>
 #include <cstdio>
@@ -9,12 +8,16 @@
 #include <iostream>
 #include <sstream>
 
+#include "bai_manager/status.hpp"
 #include "ctl/commands.hpp"
 #include "ctl/output.hpp"
+#include "ctl/terminal.hpp"
 
 namespace bai::ctl {
 
 namespace {
+
+constexpr int kFirstPauseMs = 100, kLongestPauseMs = 1000;  // between two looks at a session
 
 volatile std::sig_atomic_t interrupted = 0;
 
@@ -35,23 +38,6 @@ class InterruptGuard {
   struct sigaction before_{};
 };
 
-std::string read_line(bool hidden) {
-  termios before{};
-  const bool terminal = hidden && tcgetattr(STDIN_FILENO, &before) == 0;
-  if (terminal) {
-    termios silent = before;
-    silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    tcsetattr(STDIN_FILENO, TCSANOW, &silent);
-  }
-  std::string line;
-  std::getline(std::cin, line);
-  if (terminal) {
-    tcsetattr(STDIN_FILENO, TCSANOW, &before);
-    std::fputc('\n', stdout);
-  }
-  return line;
-}
-
 void show(const Json& console) {
   for (const Json& item : console.items()) {
     const auto& parts = item.items();
@@ -69,52 +55,35 @@ void show(const Json& console) {
   }
 }
 
-class Progress {
- public:
-  void say(std::string_view text) {
-    if (text == last_) return;
-    last_ = text;
-    if (isatty(STDERR_FILENO) != 0) {
-      fmt::print(stderr, "\r\033[K{}", text);
-      std::fflush(stderr);
-    } else {
-      fmt::print(stderr, "{}\n", text);
-    }
-  }
-  void clear() {
-    if (!last_.empty() && isatty(STDERR_FILENO) != 0) fmt::print(stderr, "\r\033[K");
-    last_.clear();
-  }
+bool is_queued(SessionStatus status) {
+  return status == SessionStatus::Pending || status == SessionStatus::Deprioritizing ||
+         status == SessionStatus::Rescheduling;
+}
 
- private:
-  std::string last_;
-};
+// What `info` of a session that does not run yet says to its owner.
+std::string waiting_text(const Json& info) {
+  const std::string_view name = info["status"].as_string(), reason = info["statusInfo"].as_string();
+  const auto status = parse_enum<SessionStatus>(name);
+  return fmt::format("{} ({}){}", status && is_queued(*status) ? "queued" : "starting", name,
+                     reason.empty() || reason == "None" ? "" : fmt::format(": {}", reason));
+}
 
 // Waits until the session runs, telling what it waits for.
-Status wait_until_running(Client& client, Json body, const std::string& id) {
+Status wait_until_running(Client& client, const std::string& id) {
   Progress progress;
-  body.set("enqueueOnly", false);
-  body.set("reuseIfExists", true);
-  body.set("maxWaitSeconds", 1);
-  for (;;) {
+  for (int pause = kFirstPauseMs;; pause = std::min(2 * pause, kLongestPauseMs)) {
     if (interrupted != 0) return fail(ErrorCode::Cancelled, "interrupted");
-    auto answer = client.call("POST", "/session", body);
-    if (!answer) return std::unexpected(answer.error());
-    const std::string_view status = (*answer)["status"].as_string();
-    if ((*answer)["sessionId"].as_string() != id) {
-      return fail(ErrorCode::Cancelled, "the session ended before it ran");
-    }
-    if (status == "RUNNING") break;
-    if (status != "TIMEOUT" && status != "PENDING" && status != "SCHEDULED" &&
-        status != "PREPARING" && status != "PREPARED" && status != "CREATING") {
-      return fail(ErrorCode::Internal, fmt::format("the session is {}", status));
-    }
-    auto info = client.call("GET", "/session/" + id);
+    const auto info = client.call("GET", "/session/" + id);
     if (!info) return std::unexpected(info.error());
-    const std::string_view reason = (*info)["statusInfo"].as_string();
-    progress.say(
-        fmt::format("{}{}", (*info)["status"].as_string(),
-                    reason.empty() || reason == "None" ? "" : fmt::format(": {}", reason)));
+    const auto status = parse_enum<SessionStatus>((*info)["status"].as_string());
+    if (status == SessionStatus::Running || status == SessionStatus::RunningDegraded) break;
+    if (status && is_terminal(*status)) {
+      return fail(ErrorCode::Cancelled,
+                  fmt::format("the session ended before it ran: {} ({})",
+                              (*info)["status"].as_string(), (*info)["statusInfo"].as_string()));
+    }
+    progress.say(waiting_text(*info));
+    ::poll(nullptr, 0, pause);  // a signal ends it
   }
   progress.clear();
   return {};
@@ -133,9 +102,27 @@ Result<std::string> read_source(const RunOptions& options) {
   return text.str();
 }
 
+// Runs the program in the session, which is there already; the exit status of this program.
+int run_in(Client& client, const std::string& id, const RunOptions& options,
+           const std::string& source) {
+  if (auto ready = wait_until_running(client, id); !ready) return report(ready.error());
+  Json console = Json::array();
+  const auto exit_code = execute(client, id, source, options.json ? &console : nullptr);
+  if (!exit_code) return report(exit_code.error());
+  if (options.json) {
+    fmt::print("{}\n", Json::object({{"session_id", id},
+                                     {"session_name", options.session.name},
+                                     {"exit_code", *exit_code},
+                                     {"console", std::move(console)}})
+                           .dump_pretty());
+  }
+  return *exit_code;
+}
+
 }  // namespace
 
-Result<int> execute(Client& client, const std::string& session, const std::string& code) {
+Result<int> execute(Client& client, const std::string& session, const std::string& code,
+                    Json* console) {
   const InterruptGuard guard;
   const std::string target = "/session/" + encode(session);
   Json body = Json::object({{"mode", "query"}, {"code", code}, {"options", Json::object()}});
@@ -143,7 +130,11 @@ Result<int> execute(Client& client, const std::string& session, const std::strin
     auto answer = client.call("POST", target, body);
     if (!answer) return std::unexpected(answer.error());
     const Json& result = (*answer)["result"];
-    show(result["console"]);
+    if (console == nullptr) {
+      show(result["console"]);
+    } else {
+      for (const Json& item : result["console"].items()) console->push_back(item);
+    }
     const std::string_view status = result["status"].as_string();
     if (status == "finished") return static_cast<int>(result["exitCode"].as_int(0));
     if (status == "exec-timeout")
@@ -169,25 +160,24 @@ int run(Client& client, RunOptions options) {
   auto body = creation_body(options.session);
   if (!body) return report(body.error()), kUsage;
   const InterruptGuard guard;
+  // A session of its own: one that is there already must not be run in, let alone removed.
   body->set("enqueueOnly", true);
+  body->set("reuseIfExists", false);
   const auto created = client.call("POST", "/session", *body);
   if (!created) return report(created.error());
   const std::string id((*created)["sessionId"].as_string());
 
-  int status = kFailed;
-  if (auto ready = wait_until_running(client, *body, id); !ready) {
-    status = report(ready.error());
-  } else {
-    const auto exit_code = execute(client, id, *source);
-    status = exit_code ? *exit_code : report(exit_code.error());
-  }
+  const int status = run_in(client, id, options, *source);
   if (options.keep) {
     fmt::print(stderr, "The session {} is kept; remove it with: baictl session rm {}\n",
                options.session.name, options.session.name);
     return status;
   }
-  if (auto removed = client.call("DELETE", "/session/" + id); !removed)
-    return report(removed.error());
+  if (auto removed = client.call("DELETE", "/session/" + id); !removed) {
+    const int failed = report(removed.error());
+    fmt::print(stderr, "The session is still there; remove it with: baictl session rm {}\n", id);
+    return status == kOk ? failed : status;
+  }
   return status;
 }
 

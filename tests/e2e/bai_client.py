@@ -235,3 +235,13 @@ def create_body(session, /, **changes):
     else:
         body["config"] = config
     return body
+
+
+def baictl(*words, port=None, keys=USER, seconds=60, stdin=None, **environ):
+    """Runs baictl to its end; with `port`, signed in at that server. `environ` adds variables."""
+    environ = {**os.environ, "BAICTL_CONFIG": "/nonexistent/baictl.json", **environ}
+    if port:
+        environ.update(BACKEND_ENDPOINT=f"http://127.0.0.1:{port}", BACKEND_ACCESS_KEY=keys[0],
+                       BACKEND_SECRET_KEY=keys[1])
+    return subprocess.run([os.path.join(BIN_DIR, "baictl"), *words], env=environ, input=stdin,
+                          capture_output=True, text=True, timeout=seconds, check=False)
