@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -135,6 +136,9 @@ using AgentRequest =
                  SyncKernelRegistry, TriggerBatch, Execute, InterruptKernel, GetCompletions,
                  GetLogs, ListFiles, UploadFile, DownloadFile, DownloadSingle, PingAgent>;
 
+// "create_kernels", "destroy_kernel", ...: the method on the wire.
+std::string_view request_name(const AgentRequest& request) noexcept;
+
 struct AgentReply {
   Json value;
   Bytes data;  // for requests that answer with bytes
@@ -229,6 +233,9 @@ using AgentEventBody =
     std::variant<AgentStarted, AgentTerminated, AgentHeartbeat, ImagePullStarted, ImagePullFinished,
                  ImagePullFailed, KernelPreparing, KernelPulling, KernelCreating, KernelStarted,
                  KernelTerminated, BatchFinished>;
+
+// "kernel_started", "agent_heartbeat", ...: the name on the wire.
+std::string_view event_name(const AgentEventBody& body) noexcept;
 
 struct AgentEvent {
   AgentId agent;

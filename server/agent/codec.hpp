@@ -37,8 +37,6 @@ Result<Header> decode_header(ByteView bytes);  // Unsupported: a compressed body
 
 // ---- the manager's side -------------------------------------------------------------------------
 
-std::string_view method_of(const AgentRequest& request) noexcept;
-
 // InvalidArgument when the request does not fit the limits or names no agent.
 Result<Bytes> encode_function(const AgentId& agent, const AgentRequest& request,
                               const Limits& limits = {});

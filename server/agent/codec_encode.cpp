@@ -125,37 +125,14 @@ struct ArgPacker {
   }
 };
 
-struct MethodName {
-  std::string_view operator()(const CheckAndPull&) const { return "check_and_pull"; }
-  std::string_view operator()(const CreateKernels&) const { return "create_kernels"; }
-  std::string_view operator()(const DestroyKernel&) const { return "destroy_kernel"; }
-  std::string_view operator()(const CheckCreating&) const { return "check_creating"; }
-  std::string_view operator()(const CheckRunning&) const { return "check_running"; }
-  std::string_view operator()(const SyncKernelRegistry&) const { return "sync_kernel_registry"; }
-  std::string_view operator()(const TriggerBatch&) const { return "trigger_batch_execution"; }
-  std::string_view operator()(const Execute&) const { return "execute"; }
-  std::string_view operator()(const InterruptKernel&) const { return "interrupt_kernel"; }
-  std::string_view operator()(const GetCompletions&) const { return "get_completions"; }
-  std::string_view operator()(const GetLogs&) const { return "get_logs"; }
-  std::string_view operator()(const ListFiles&) const { return "list_files"; }
-  std::string_view operator()(const UploadFile&) const { return "upload_file"; }
-  std::string_view operator()(const DownloadFile&) const { return "download_file"; }
-  std::string_view operator()(const DownloadSingle&) const { return "download_single"; }
-  std::string_view operator()(const PingAgent&) const { return "ping"; }
-};
-
 }  // namespace
-
-std::string_view method_of(const AgentRequest& request) noexcept {
-  return std::visit(MethodName{}, request);
-}
 
 Result<Bytes> encode_function(const AgentId& agent, const AgentRequest& request,
                               const Limits& limits) {
   const bool ping = std::holds_alternative<PingAgent>(request);  // the one without `agent_id`
   if (agent.empty() && !ping)
     return fail(ErrorCode::InvalidArgument,
-                fmt::format("`{}` must name the agent that it is for.", method_of(request)));
+                fmt::format("`{}` must name the agent that it is for.", request_name(request)));
   Packer p;
   p.map(2).str("args");
   std::visit(ArgPacker{p}, request);
@@ -166,13 +143,13 @@ Result<Bytes> encode_function(const AgentId& agent, const AgentRequest& request,
   if (destroy) p.str("suppress_events").boolean(destroy->suppress_events);
   if (p.failed())
     return fail(ErrorCode::InvalidArgument,
-                fmt::format("The arguments of `{}` are nested too deeply.", method_of(request)));
+                fmt::format("The arguments of `{}` are nested too deeply.", request_name(request)));
   Packer outer;
   outer.map(2).str("meta").bin({}).str("body").bin(p.view());
   if (outer.view().size() > limits.max_frame_bytes)
     return fail(ErrorCode::InvalidArgument,
                 fmt::format("The arguments of `{}` take {} bytes; at most {} fit in a message.",
-                            method_of(request), outer.view().size(), limits.max_frame_bytes));
+                            request_name(request), outer.view().size(), limits.max_frame_bytes));
   return outer.take();
 }
 

@@ -70,7 +70,7 @@ void ZmqAgentGateway::Impl::request(const AgentEndpoint& agent, AgentRequest req
   }
   const auto deadline =
       steady_clock::now() + to_chrono(std::clamp(timeout, Duration{}, kMaxTimeout));
-  Command command{agent, OpenRequest{std::move(reply), wire::method_of(request), *std::move(body),
+  Command command{agent, OpenRequest{std::move(reply), request_name(request), *std::move(body),
                                      deadline, false}};
   if (enqueue(command)) return;
   --count_.open;

@@ -43,7 +43,8 @@ struct Link {
   std::uint64_t next_seq = 0;
   Duration backoff;
   int ping_failures = 0;
-  std::string trouble;  // why the last dial failed
+  std::string trouble;                                   // why the last dial failed
+  bool is_malformed_told = false, is_late_told = false;  // logged; further ones are only counted
 };
 
 struct Command {
@@ -97,6 +98,8 @@ class ZmqAgentGateway::Impl {
   void drain_monitor(Link& link);
   void on_message(Link& link, const Frames& frames);
   void on_reply(Link& link, const Frames& frames);
+  void malformed(Link& link, std::string_view what);
+  void late(Link& link, std::string_view method);
   void became_ready(Link& link);
   bool send_request(Link& link, std::uint64_t seq, OpenRequest& request);
   void add_timer(SteadyTime when, const Link& link, TimerKind kind, std::uint64_t stamp);

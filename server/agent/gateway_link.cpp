@@ -219,7 +219,7 @@ void ZmqAgentGateway::Impl::drain_monitor(Link& link) {
 
 void ZmqAgentGateway::Impl::on_message(Link& link, const Frames& frames) {
   if (frames.size() != 3) {
-    ++count_.malformed;
+    malformed(link, fmt::format("a message of {} frames", frames.size()));
   } else if (equals(frames[0], wire::kPong)) {
     if (link.state == LinkState::Dialing) became_ready(link);
   } else if (equals(frames[0], wire::kPing)) {
@@ -227,23 +227,38 @@ void ZmqAgentGateway::Impl::on_message(Link& link, const Frames& frames) {
   } else if (equals(frames[0], wire::kUpper) && link.state == LinkState::Ready) {
     on_reply(link, frames);
   } else {
-    ++count_.malformed;
+    malformed(link, "a message that is no answer to anything");
   }
+}
+
+void ZmqAgentGateway::Impl::malformed(Link& link, std::string_view what) {
+  ++count_.malformed;
+  if (std::exchange(link.is_malformed_told, true)) return;
+  log(LogLevel::Warn, fmt::format("Agent {} has sent {}; further ones are only counted.",
+                                  link.endpoint.id.str(), what));
+}
+
+void ZmqAgentGateway::Impl::late(Link& link, std::string_view method) {
+  ++count_.late;
+  if (std::exchange(link.is_late_told, true)) return;
+  log(LogLevel::Info,
+      fmt::format("Agent {} has answered `{}` when nobody waited for it any more; further late "
+                  "answers are only counted.",
+                  link.endpoint.id.str(), wire::valid_utf8(method.substr(0, 64))));
 }
 
 void ZmqAgentGateway::Impl::on_reply(Link& link, const Frames& frames) {
   using enum wire::MessageType;
   const auto header = wire::decode_header(frames[1]);
   if (!header || header->type == Null || header->type == Function || header->type == Cancel) {
-    ++count_.malformed;
-    return;
+    return malformed(link, "an answer whose header does not decode");
   }
   // The newest sequence number with these low 32 bits.
   const std::uint64_t last = link.next_seq - 1;
   const auto it = link.open.find(last - static_cast<std::uint32_t>(last - header->seq));
   if (it == link.open.end() || !it->second.sent || it->second.method != header->method ||
       !header->okey.data.empty()) {
-    if (header->type != Cancelled) ++count_.late;
+    if (header->type != Cancelled) late(link, header->method);
     return;
   }
   if (!it->second.reply) link.ping_failures = 0;
@@ -253,7 +268,7 @@ void ZmqAgentGateway::Impl::on_reply(Link& link, const Frames& frames) {
   auto result = header->type == Result ? wire::decode_result(frames[2], limits_)
                                        : std::unexpected(wire::decode_failure(frames[2], limits_));
   if (!result && result.error().code == ErrorCode::Corruption) {
-    ++count_.malformed;
+    malformed(link, "an answer that does not decode: " + result.error().message);
     result = fail(ErrorCode::Internal, result.error().message, "malformed-reply");
   }
   finish(link, it, std::move(result));

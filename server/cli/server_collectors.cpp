@@ -1,5 +1,7 @@
 #include "server_collectors.hpp"
 
+#include <numeric>
+
 namespace bai::server {
 namespace {
 
@@ -29,6 +31,10 @@ void collect_manager(const Manager& manager, std::vector<Sample>& out) {
   counter(out, "bai_placements_total", "Placements applied", s.placements);
   counter(out, "bai_placements_refused_total", "Placements that no longer fitted when applied",
           s.placements_refused);
+  counter(out, "backendai_scheduler_enqueue_success_total", "Sessions that were given agents",
+          s.placements);
+  counter(out, "bai_agent_events_ignored_total",
+          "Agent events that were late, or about something unknown", s.events_ignored);
   for (std::size_t i = 0; i < EnumText<SessionStatus>::names.size(); ++i) {
     const auto status = static_cast<SessionStatus>(i);
     if (is_terminal(status)) continue;  // they only grow: the database counts them
@@ -44,6 +50,8 @@ void collect_manager(const Manager& manager, std::vector<Sample>& out) {
     gauge(out, "bai_agents", "Agents by status", agents[i],
           {{"status", std::string(EnumText<AgentStatus>::names[i])}});
   }
+  gauge(out, "backendai_agent_registry_count", "Agents that are known, whatever their status",
+        std::accumulate(agents.begin(), agents.end(), std::uint64_t{0}));
 }
 
 void collect_http(const http::ServerCounters& c, std::vector<Sample>& out) {
@@ -76,8 +84,21 @@ void collect_agents(const GatewayStats& g, const EventListenerStats& e, std::vec
           g.timeouts);
   counter(out, "bai_agent_rpc_malformed_total", "Messages from agents that do not decode",
           g.malformed);
+  counter(out, "bai_agent_rpc_late_replies_total", "Replies that nobody waited for any more",
+          g.late);
+  counter(out, "bai_agent_rpc_disconnects_total", "Connections to agents that broke",
+          g.disconnects);
+  counter(out, "bai_agent_rpc_handshake_failures_total", "Agents that could not be connected to",
+          g.handshake_failures);
+  counter(out, "bai_agent_rpc_ping_failures_total", "Health pings that went unanswered",
+          g.ping_failures);
   counter(out, "bai_agent_events_received_total", "Agent events handed to the manager", e.received);
   counter(out, "bai_agent_events_malformed_total", "Agent events that do not decode", e.malformed);
+  counter(out, "bai_agent_events_unknown_total", "Agent events of names that mean nothing here",
+          e.unknown);
+  counter(out, "bai_agent_events_repeated_total", "Agent events that arrived again meanwhile",
+          e.repeated);
+  counter(out, "bai_agent_events_refused_total", "Agent events left to be sent again", e.refused);
 }
 
 }  // namespace bai::server

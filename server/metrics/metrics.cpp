@@ -162,6 +162,11 @@ struct Metrics::Impl {
       &histogram("backendai_action_duration_sec", "Action execution time in seconds"), kBuckets};
   SeriesCache events{
       &counter("backendai_event_count_total", "Agent events processed"), nullptr, {}};
+  SeriesCache event_times{
+      nullptr,
+      &histogram("backendai_event_processing_time_sec",
+                 "Time from an agent event's arrival until it has been acted on"),
+      kBuckets};
   SeriesCache event_failures{
       &counter("backendai_event_failure_count_total",
                "Agent events that were not acted on: stale, or about something unknown"),
@@ -234,8 +239,14 @@ void Metrics::action_done(std::string_view, std::string_view entity, std::string
       took);
 }
 
-void Metrics::agent_event_done(std::string_view name, bool accepted) noexcept {
+void Metrics::agent_event_done(std::string_view name, bool accepted, Duration took) noexcept {
   impl_->events.record(std::array<Label, 1>{{{"event_type", name}}}, {});
+  impl_->event_times.record(std::array<Label, 5>{{{"event_type", name},
+                                                  {"status", accepted ? "success" : "failure"},
+                                                  {"domain", accepted ? "" : "event"},
+                                                  {"operation", accepted ? "" : "request"},
+                                                  {"error_detail", accepted ? "" : "mismatch"}}},
+                            took);
   if (accepted) return;
   impl_->event_failures.record(std::array<Label, 5>{{{"event_type", name},
                                                      {"exception", "Ignored"},

@@ -40,7 +40,7 @@ class Metrics : public MetricsSink {
 
   void action_done(std::string_view name, std::string_view entity, std::string_view operation,
                    const Error* error, Duration took) noexcept override;
-  void agent_event_done(std::string_view name, bool accepted) noexcept override;
+  void agent_event_done(std::string_view name, bool accepted, Duration took) noexcept override;
   void agent_request_done(std::string_view method, bool ok, Duration took) noexcept override;
   void pass_done(Duration took, std::size_t placed, std::size_t waiting) noexcept override;
   void commit_done(std::size_t rows, bool ok, Duration took) noexcept override;

@@ -283,30 +283,20 @@ Json write_used(const Pairs& used_slots) {
 }
 
 struct Writer {
-  using Out = std::pair<std::string_view, Json>;
-
-  Out operator()(const AgentStarted& e) const {
-    return {"agent_started", Json::object({{"reason", e.reason}})};
+  Json operator()(const AgentStarted& e) const { return Json::object({{"reason", e.reason}}); }
+  Json operator()(const AgentTerminated& e) const { return Json::object({{"reason", e.reason}}); }
+  Json operator()(const AgentHeartbeat& e) const {
+    return Json::object({{"agent_info", write_info(e.info)}});
   }
-  Out operator()(const AgentTerminated& e) const {
-    return {"agent_terminated", Json::object({{"reason", e.reason}})};
+  Json operator()(const ImagePullStarted& e) const { return Json::object({{"image", e.image}}); }
+  Json operator()(const ImagePullFinished& e) const { return Json::object({{"image", e.image}}); }
+  Json operator()(const ImagePullFailed& e) const {
+    return Json::object({{"image", e.image}, {"msg", e.message}});
   }
-  Out operator()(const AgentHeartbeat& e) const {
-    return {"agent_heartbeat", Json::object({{"agent_info", write_info(e.info)}})};
-  }
-  Out operator()(const ImagePullStarted& e) const {
-    return {"image_pull_started", Json::object({{"image", e.image}})};
-  }
-  Out operator()(const ImagePullFinished& e) const {
-    return {"image_pull_finished", Json::object({{"image", e.image}})};
-  }
-  Out operator()(const ImagePullFailed& e) const {
-    return {"image_pull_failed", Json::object({{"image", e.image}, {"msg", e.message}})};
-  }
-  Out operator()(const KernelPreparing& e) const { return {"kernel_preparing", with_reason(e)}; }
-  Out operator()(const KernelPulling& e) const { return {"kernel_pulling", with_reason(e)}; }
-  Out operator()(const KernelCreating& e) const { return {"kernel_creating", with_reason(e)}; }
-  Out operator()(const KernelStarted& e) const {
+  Json operator()(const KernelPreparing& e) const { return with_reason(e); }
+  Json operator()(const KernelPulling& e) const { return with_reason(e); }
+  Json operator()(const KernelCreating& e) const { return with_reason(e); }
+  Json operator()(const KernelStarted& e) const {
     Json info = Json::object({{"container_id", e.container_id},
                               {"kernel_host", e.kernel_host},
                               {"repl_in_port", e.repl_in_port},
@@ -315,20 +305,18 @@ struct Writer {
     if (e.used_slots) info.set("used_devices", write_used(*e.used_slots));
     Json out = with_reason(e);
     out.set("creation_info", std::move(info));
-    return {"kernel_started", std::move(out)};
+    return out;
   }
-  Out operator()(const KernelTerminated& e) const {
+  Json operator()(const KernelTerminated& e) const {
     Json out = ids_of(e);
     out.set("reason", e.reason);
     out.set("exit_code", e.exit_code);
     if (!e.log.empty()) out.set("log", e.log);
-    return {"kernel_terminated", std::move(out)};
+    return out;
   }
-  Out operator()(const BatchFinished& e) const {
-    return {e.success ? "session_success" : "session_failure",
-            Json::object({{"session_id", to_string(e.session)},
-                          {"reason", e.reason},
-                          {"exit_code", e.exit_code}})};
+  Json operator()(const BatchFinished& e) const {
+    return Json::object(
+        {{"session_id", to_string(e.session)}, {"reason", e.reason}, {"exit_code", e.exit_code}});
   }
 };
 
@@ -354,8 +342,7 @@ Result<AgentEvent> parse_agent_event(std::string_view name, std::string_view sou
 }
 
 std::pair<std::string, std::string> format_agent_event(const AgentEventBody& body) {
-  auto [name, payload] = std::visit(Writer{}, body);
-  return {std::string(name), payload.dump()};
+  return {std::string(event_name(body)), std::visit(Writer{}, body).dump()};
 }
 
 }  // namespace bai

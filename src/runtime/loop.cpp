@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "core/preemption.hpp"
+#include "runtime/faults_log.hpp"
 #include "runtime/manager_impl.hpp"
 
 namespace bai {
@@ -229,19 +230,20 @@ void Manager::Impl::publish(Batch& batch) {
   }
   arm_timers(batch);
   feed_planner(batch);
-  for (const AgentId& agent : batch.outbox.forget) ports_.agents->forget(agent);
+  for (const AgentId& agent : batch.outbox.forget) agents_->forget(agent);
   for (core::Command& command : batch.outbox.commands) send(std::move(command));
   for (Input& input : batch.inputs) {
     if (input.finish) input.finish(nullptr);
   }
   if (ports_.events && !batch.events.empty()) ports_.events->publish(batch.events);
+  runtime::log_faults(batch.changes, *snapshot(), env_.log);
   wake_waiters(batch);
   maybe_plan();
 }
 
 void Manager::Impl::send(core::Command command) {
   const AgentId agent = command.agent.id;
-  ports_.agents->request(
+  agents_->request(
       command.agent, std::move(command.request), command.timeout,
       [weak = weak_from_this(), agent,
        errand = std::move(command.errand)](Result<AgentReply> answer) {

@@ -3,6 +3,7 @@
 
 #include "core/accounting.hpp"
 #include "runtime/manager_impl.hpp"
+#include "runtime/measured_gateway.hpp"
 
 namespace bai {
 
@@ -26,6 +27,11 @@ Manager::Impl::Impl(Options options, Env env, Ports ports)
 Status Manager::Impl::start() {
   if (!ports_.storage || !ports_.agents) {
     return fail(ErrorCode::InvalidArgument, "Ports: storage and agents are required");
+  }
+  agents_ = ports_.agents;
+  if (ports_.metrics) {
+    agents_ = std::make_shared<runtime::MeasuredGateway>(ports_.agents, ports_.metrics, env_.clock,
+                                                         weak_from_this());
   }
   auto policies = ports_.policies;
   if (!policies) {
@@ -170,7 +176,7 @@ void Manager::Impl::call_agent(Caller caller, const action::ActionInfo& info,
     return reply(std::unexpected(ok.error()));
   }
   service::CallContext ctx{std::move(current),
-                           ports_.agents,
+                           agents_,
                            ports_.storage,
                            options_,
                            [weak = weak_from_this()](Task task) {
@@ -217,15 +223,30 @@ void Manager::Impl::deliver(AgentEvent event, std::move_only_function<void(bool)
     outcome->accepted = core::on_agent_event(ctx, *shared);
     return {};
   };
-  input.finish = [weak = weak_from_this(), shared, outcome,
+  input.finish = [weak = weak_from_this(), shared, outcome, began = env_.clock.now(),
                   done = std::move(done)](const Error* error) mutable {
     if (auto self = weak.lock(); self && error == nullptr) {
-      const std::lock_guard lock(self->mutex_);
-      outcome->accepted ? ++self->statistics_.events_accepted : ++self->statistics_.events_ignored;
+      self->event_done(*shared, outcome->accepted, self->env_.clock.now() - began);
     }
     if (done) done(error == nullptr);
   };
   enqueue(std::move(input));
+}
+
+void Manager::Impl::event_done(const AgentEvent& event, bool accepted, Duration took) {
+  const std::string_view name = event_name(event.body);
+  bool is_first = false;
+  {
+    const std::lock_guard lock(mutex_);
+    accepted ? ++statistics_.events_accepted : ++statistics_.events_ignored;
+    is_first = !accepted && ignored_.insert(name).second;
+  }
+  if (ports_.metrics) ports_.metrics->agent_event_done(name, accepted, took);
+  if (!is_first) return;
+  log(LogLevel::Info,
+      fmt::format("The event `{}` of agent {} is ignored: it is late, or about something unknown. "
+                  "Further ones of the name are only counted.",
+                  name, event.agent.view()));
 }
 
 void Manager::Impl::await(SessionId id, Duration timeout,

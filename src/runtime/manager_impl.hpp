@@ -66,6 +66,7 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   const Options options_;
   const Env env_;
   const Ports ports_;
+  std::shared_ptr<AgentGateway> agents_;  // of the ports, measured where somebody wants to know
 
  private:
   struct Waiter {
@@ -109,6 +110,7 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   void answer_all();
   void replan_later();
   void log(LogLevel level, std::string_view message);
+  void event_done(const AgentEvent& event, bool accepted, Duration took);
   Timestamp now();
   void set_idle();
 
@@ -145,6 +147,7 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   std::condition_variable became_idle_;
   SnapshotPtr snapshot_;
   Statistics statistics_;
+  std::set<std::string_view> ignored_;  // names of events of which one was ignored
 
   std::atomic<bool> abandoned_ = false;
 };

@@ -59,7 +59,11 @@ void Site::open() {
   ports.storage = used;
   ports.agents = std::shared_ptr<AgentGateway>(std::shared_ptr<void>(), &cluster);
   ports.events = recorder;
-  auto opened = Manager::open(options, env.env(), std::move(ports));
+  ports.metrics = metrics;
+  const Env own = env.env();
+  const Env logged{own.clock,   own.entropy, own.loop,
+                   own.planner, own.storage, log ? *log : own.log};
+  auto opened = Manager::open(options, logged, std::move(ports));
   REQUIRE_MESSAGE(opened.has_value(), opened.error().message);
   manager = std::move(*opened);
   current_ = manager.get();

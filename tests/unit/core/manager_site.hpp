@@ -66,6 +66,8 @@ class Site {
   std::shared_ptr<FaultyStorage> storage = make_faulty_storage(rows);
   std::shared_ptr<Storage> used = storage;  // what the next open() gets
   std::shared_ptr<Recorder> recorder = std::make_shared<Recorder>();
+  std::shared_ptr<MetricsSink> metrics;  // of the next open(); may be null
+  LogSink* log = nullptr;                // the same
   Options options;
   std::unique_ptr<Manager> manager;
 

@@ -75,7 +75,7 @@ std::vector<AgentRequest> all_requests() {
 }
 
 Header function_header(const AgentRequest& request) {
-  return {MessageType::Function, std::string(method_of(request)), {}, 7};
+  return {MessageType::Function, std::string(request_name(request)), {}, 7};
 }
 
 }  // namespace
@@ -161,7 +161,7 @@ TEST_CASE("canonical names are taken apart at the right separators") {
 
 TEST_CASE("every request survives the wire") {
   for (const AgentRequest& request : all_requests()) {
-    CAPTURE(method_of(request));
+    CAPTURE(request_name(request));
     const auto body = encode_function(AgentId("i-agent01"), request);
     REQUIRE(body);
     const auto decoded = decode_function(function_header(request), *body);

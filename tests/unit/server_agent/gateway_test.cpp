@@ -284,9 +284,12 @@ TEST_CASE("addresses and keys that cannot work fail at once with the reason") {
   CHECK(huge.error().code == ErrorCode::InvalidArgument);
 }
 
-TEST_CASE("nonsense from an agent is counted and survived") {
+TEST_CASE("nonsense from an agent is counted, logged once and survived") {
   RawSocket agent(ZMQ_ROUTER);
-  auto gateway = make_gateway();
+  MemoryLog log;
+  GatewayOptions options = quick_options();
+  options.log = &log;
+  auto gateway = make_gateway(options);
   const AgentEndpoint to{kAgent, agent.bind("tcp://127.0.0.1:*"), {}};
   Call call(*gateway, to, path("x"), seconds(20));
   auto ping = agent.receive();
@@ -318,7 +321,11 @@ TEST_CASE("nonsense from an agent is counted and survived") {
   CHECK(pong[2] == bytes_of("h"));
   CHECK_FALSE(call.done());
   CHECK(gateway->stats().malformed == 5);
+  CHECK(log.count("Agent i-agent01 has sent a message of 1 frames") == 1);
+  CHECK(log.count("has sent") == 1);
   CHECK(gateway->stats().late == 2);
+  CHECK(log.count("Agent i-agent01 has answered `list_files` when nobody waited") == 1);
+  CHECK(log.count("has answered") == 1);
 
   reply("list_files", 0, bytes_of("junk"));
   CHECK(call.get().error().kind == "malformed-reply");

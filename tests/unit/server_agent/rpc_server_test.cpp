@@ -17,10 +17,9 @@ std::unique_ptr<RpcServer> make_server(RpcHandler handler, RpcServerOptions opti
 }
 
 std::vector<Bytes> call(const AgentRequest& request, std::uint32_t seq, const AgentId& agent) {
-  return {
-      bytes_of("UPPER"),
-      wire::encode_header({MessageType::Function, std::string(wire::method_of(request)), {}, seq}),
-      *wire::encode_function(agent, request)};
+  return {bytes_of("UPPER"),
+          wire::encode_header({MessageType::Function, std::string(request_name(request)), {}, seq}),
+          *wire::encode_function(agent, request)};
 }
 
 void echo_agent(DecodedRequest request, RpcReplier replier) {

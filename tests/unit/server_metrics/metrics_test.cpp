@@ -44,8 +44,8 @@ TEST_CASE("actions, events, layers and passes") {
   const Error error{ErrorCode::QuotaExceeded, "", "", {}};
   metrics.action_done("create_session", "session", "create", nullptr, {});
   metrics.action_done("create_session", "session", "create", &error, {});
-  metrics.agent_event_done("kernel_started", true);
-  metrics.agent_event_done("kernel_started", false);
+  metrics.agent_event_done("kernel_started", true, milliseconds(50));
+  metrics.agent_event_done("kernel_started", false, {});
   metrics.agent_request_done("create_kernels", false, {});
   metrics.pass_done(milliseconds(1), 3, 7);
   metrics.commit_done(12, true, {});
@@ -58,6 +58,13 @@ TEST_CASE("actions, events, layers and passes") {
                        R"(operation_type="create",status="failure"} 1)"));
   CHECK(has_line(text, R"(backendai_event_count_total{event_type="kernel_started"} 2)"));
   CHECK(text.find(R"(backendai_event_failure_count_total{domain="event",)") != std::string::npos);
+  CHECK(text.find(R"(backendai_event_processing_time_sec_bucket{domain="",error_detail="",)"
+                  R"(event_type="kernel_started",operation="",status="success",le="0.01"} 0)") !=
+        std::string::npos);
+  CHECK(text.find(R"(event_type="kernel_started",operation="",status="success",le="0.1"} 1)") !=
+        std::string::npos);
+  CHECK(text.find(R"(event_type="kernel_started",operation="request",status="failure"} 1)") !=
+        std::string::npos);
   CHECK(has_line(text, R"(backendai_layer_operation_count_total{domain="client",)"
                        R"(layer="agent_client",operation="create_kernels",success="False"} 1)"));
   CHECK(has_line(text, R"(backendai_layer_operation_error_count_total{domain="client",)"
