@@ -51,7 +51,7 @@ class RestApi {
 
   // The public port. Does not block.
   void handle(std::shared_ptr<http::Request> request, http::Responder responder);
-  // The internal port: /metrics and /health*.
+  // The internal port: /metrics, /metrics/service_discovery and /health*.
   void handle_internal(std::shared_ptr<http::Request> request, http::Responder responder);
 
  private:

@@ -133,6 +133,17 @@ void internal_readyz(RestContext& api, ExchangePtr exchange) {
   exchange->respond(http::Response::json(healthy ? 200 : 503, body));
 }
 
+// What there is to scrape, in the form of Prometheus' http_sd: this server, where it was asked.
+void service_discovery(RestContext& api, ExchangePtr exchange) {
+  const Json labels = Json::object({{"service_id", api.options.manager_id},
+                                    {"service_group", "manager"},
+                                    {"display_name", "manager-" + api.options.manager_id},
+                                    {"version", kServerVersion}});
+  const std::string_view here = exchange->request().headers.get("Host");
+  Json target = Json::object({{"targets", Json(Json::Array{Json(here)})}, {"labels", labels}});
+  exchange->ok(Json(Json::Array{std::move(target)}));
+}
+
 void metrics(RestContext& api, ExchangePtr exchange) {
   run_in_background(api, exchange, [&api, exchange] {
     http::Response response{200, {}, api.metrics.expose()};
@@ -159,10 +170,12 @@ void add_system_routes(RouteList& routes) {
 }
 
 void add_internal_routes(RouteList& routes) {
-  routes.insert(routes.end(), {{"GET", "/metrics", Guard::Public, metrics},
-                               {"GET", "/health", Guard::Public, internal_health},
-                               {"GET", "/health/livez", Guard::Public, internal_livez},
-                               {"GET", "/health/readyz", Guard::Public, internal_readyz}});
+  routes.insert(routes.end(),
+                {{"GET", "/metrics", Guard::Public, metrics},
+                 {"GET", "/metrics/service_discovery", Guard::Public, service_discovery},
+                 {"GET", "/health", Guard::Public, internal_health},
+                 {"GET", "/health/livez", Guard::Public, internal_livez},
+                 {"GET", "/health/readyz", Guard::Public, internal_readyz}});
 }
 
 }  // namespace bai::server
