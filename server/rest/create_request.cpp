@@ -87,16 +87,11 @@ void read_environ(Fields& config, CreateSession& action) {
 
 // Things that ask for a part of the system that this server does not have are refused, not ignored.
 void refuse_unsupported(Fields& config) {
-  for (const std::string_view name : {"mounts", "mount_ids", "mountIds"}) {
-    const Json* value = config.find({name});
-    if (value && value->size() > 0) {
-      config.complain("this server has no virtual folders; leave it out or empty");
-    }
-  }
   for (const std::string_view name :
-       {"mount_map", "mountMap", "mount_id_map", "mountIdMap", "mount_options", "mountOptions"}) {
+       {"mounts", "mount_ids", "mountIds", "mount_map", "mountMap", "mount_id_map", "mountIdMap",
+        "mount_options", "mountOptions"}) {
     const Json* value = config.find({name});
-    if (value && value->size() > 0) {
+    if (value && !((value->is_array() || value->is_object()) && value->size() == 0)) {
       config.complain("this server has no virtual folders; leave it out or empty");
     }
   }

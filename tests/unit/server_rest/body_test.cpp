@@ -174,6 +174,10 @@ TEST_CASE("a wrong config carries its text as data") {
   check(R"({"environ":{"A":1}})", "environ.A: should be a string");
   check(R"({"mounts":["data"]})", "mounts: this server has no virtual folders");
   check(R"({"mountMap":{"data":"x"}})", "mountMap: this server has no virtual folders");
+  check(R"({"mounts":"data"})", "mounts: this server has no virtual folders");
+  check(R"({"mount_map":"x"})", "mount_map: this server has no virtual folders");
+  check(R"({"mount_options":7})", "mount_options: this server has no virtual folders");
+  check(R"({"mount_ids":false})", "mount_ids: this server has no virtual folders");
   check(R"({"attach_network":"x"})", "attach_network: ");
   check(R"({"preopen_ports":["x"]})", "preopen_ports: should be an array of integers");
 }
