@@ -43,6 +43,8 @@ std::unexpected<CallError> system_error(const std::string& path, int error) {
       return refuse("IsADirectoryError", fmt::format("is a directory: {}", path));
     case ENOTDIR:
       return refuse("NotADirectoryError", fmt::format("not a directory: {}", path));
+    case ENAMETOOLONG:
+      return refuse("ValueError", fmt::format("a name in it is too long: {}", path));
     default:
       return refuse("OSError", fmt::format("{}: {}", path, std::strerror(error)));
   }
@@ -234,7 +236,7 @@ KernelFiles::FileResult<void> KernelFiles::upload(const std::string& path,
   if (!fd) return system_error(path, errno);
   struct stat info{};
   if (::fstat(fd.get(), &info) != 0) return system_error(path, errno);
-  if (!S_ISREG(info.st_mode)) return refuse("OSError", fmt::format("not a file: {}", path));
+  if (!S_ISREG(info.st_mode)) return refuse("ValueError", fmt::format("not a file: {}", path));
   if (::ftruncate(fd.get(), 0) != 0) return system_error(path, errno);
   while (!data.empty()) {
     const auto put = ::write(fd.get(), data.data(), data.size());
@@ -254,7 +256,7 @@ KernelFiles::FileResult<Bytes> KernelFiles::download(const std::string& path) co
   struct stat info{};
   if (!fd || ::fstat(fd.get(), &info) != 0) return system_error(path, errno);
   if (!S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
-    return refuse("OSError", fmt::format("neither a file nor a directory: {}", path));
+    return refuse("ValueError", fmt::format("neither a file nor a directory: {}", path));
   Packer packer;
   const auto packed = S_ISDIR(info.st_mode) ? packer.tree(std::move(fd), base_name(*name), info, 0)
                                             : packer.file(fd.get(), base_name(*name), info);

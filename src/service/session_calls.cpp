@@ -45,8 +45,11 @@ Error translate(Error error) {
     error.code = ErrorCode::PermissionDenied;
   } else if (error.kind == "FileNotFoundError") {
     error.code = ErrorCode::NotFound;
-  } else if (error.kind == "ValueError") {
+  } else if (error.kind == "ValueError" || error.kind == "IsADirectoryError" ||
+             error.kind == "NotADirectoryError") {
     error.code = ErrorCode::InvalidArgument;
+  } else if (error.kind == "ResourceError") {  // its queue is full
+    error.code = ErrorCode::Unavailable;
   } else if (error.kind == "KeyError") {
     error.code = ErrorCode::NotFound;
     error.message = "The agent does not know the session's kernel (any more)";

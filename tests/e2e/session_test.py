@@ -1,5 +1,6 @@
 """The life of sessions on the bundled local agent, over the wire."""
 
+import concurrent.futures
 import io
 import json
 import os
@@ -160,6 +161,20 @@ class Sessions(unittest.TestCase):
                              ({"mode": "query", "code": 5}, 400)):
             self.assertEqual(status, self.user("POST", f"/session/{session}", body).status, body)
 
+    def test_too_many_runs(self):
+        session = self.create("life-full")["sessionId"]
+
+        def start(number):
+            return self.user("POST", f"/session/{session}", {
+                "mode": "query", "code": "import time; time.sleep(20)", "runId": f"run-{number}"})
+        with concurrent.futures.ThreadPoolExecutor(70) as threads:
+            answers = list(threads.map(start, range(70)))  # one runs and 64 wait
+        self.assertEqual({200, 503}, {answer.status for answer in answers})
+        refused = [answer for answer in answers if answer.status == 503]
+        self.assertEqual((503, "service-unavailable", "backendai_generic_unavailable"),
+                         refused[0].problem())
+        self.assertIn("64 runs are waiting", refused[0].json["msg"])
+
     def test_interrupt(self):
         session = self.create("life-interrupt")["sessionId"]
         body = {"mode": "query", "code": "import time\ntime.sleep(60)", "runId": "r1"}
@@ -213,10 +228,16 @@ class Sessions(unittest.TestCase):
         self.assertEqual(2, many.body.count(b"application/x-tar"))
         for path in ("../../etc/passwd", "/etc/passwd"):
             answer = self.user("POST", f"/session/{session}/download_single?file={path}")
-            self.assertGreaterEqual(answer.status, 400, path)
-        bad, content_type = multipart([("../escape.txt", b"x")])
-        answer = self.user("POST", f"/session/{session}/upload", bad, content_type=content_type)
-        self.assertGreaterEqual(answer.status, 400)
+            self.assertEqual((403, "generic-forbidden"), answer.problem()[:2], path)
+        run_code(self.user, session, "import os; os.mkfifo('pipe')")
+        for path, status in (("nosuch", 404), ("a.txt/below", 400), ("pipe", 400), ("n" * 300, 400),
+                             (".", 400), ("sub", 400)):
+            answer = self.user("POST", f"/session/{session}/download_single?file={path}")
+            self.assertEqual(status, answer.status, (path, answer))
+        for path, status in (("../escape.txt", 403), ("sub", 400), ("a.txt/below", 400)):
+            bad, content_type = multipart([(path, b"x")])
+            answer = self.user("POST", f"/session/{session}/upload", bad, content_type=content_type)
+            self.assertEqual(status, answer.status, (path, answer))
         answer = self.user("POST", f"/session/{session}/upload", b"x", content_type="text/plain")
         self.assertEqual((400, "generic-bad-request"), answer.problem()[:2])
 
