@@ -30,7 +30,6 @@ struct ServerConfig {
   std::string ssl_cert, ssl_privkey;  // PEM files
   std::string
       rpc_auth_manager_keypair;  // file with the CURVE secret; empty: agents without keys only
-  std::string secret;
   std::string pid_file;
   bool hide_agents = false;
   std::vector<std::string> trusted_proxies;
@@ -68,13 +67,14 @@ struct ConfigWarning {
 };
 
 // Defaults where the file says nothing. NotFound when it cannot be read; InvalidArgument with file,
-// line, key and what would be right for TOML errors, wrong types and values out of range. Keys
-// that are unknown, or known but without effect here, are warnings.
+// line, key and what would be right for TOML errors, wrong types, values out of range, and what a
+// server could not be started with: no addresses, files that cannot be read. Keys that are unknown,
+// or known but without effect here, are warnings.
 Result<ServerConfig> load_config(const std::string& path, std::vector<ConfigWarning>& warnings);
 Result<ServerConfig> parse_config(std::string_view text, std::string_view file_name,
                                   std::vector<ConfigWarning>& warnings);
 
-// The configuration in effect, as TOML with every key; secrets are shown as "********".
+// The configuration in effect, as TOML with every key.
 std::string config_to_toml(const ServerConfig& config);
 
 }  // namespace bai::server

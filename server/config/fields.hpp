@@ -12,7 +12,7 @@ namespace bai::server {
 inline constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
 inline constexpr double kMaxSeconds = 10.0 * 365 * 24 * 3600;
 
-// `v` offers flag, text, secret, choice, integer, number, time, address and list. Keys of one table
+// `v` offers flag, text, choice, integer, number, time, address and list. Keys of one table
 // stand together: the printer opens a table when the part before the last dot changes.
 template <class Visitor>
 void visit_fields(ServerConfig& c, Visitor& v) {
@@ -24,7 +24,6 @@ void visit_fields(ServerConfig& c, Visitor& v) {
   v.text("manager.ssl-cert", c.ssl_cert);
   v.text("manager.ssl-privkey", c.ssl_privkey);
   v.text("manager.rpc-auth-manager-keypair", c.rpc_auth_manager_keypair);
-  v.secret("manager.secret", c.secret);
   v.text("manager.pid-file", c.pid_file);
   v.flag("manager.hide-agents", c.hide_agents);
   v.list("manager.trusted-proxies", c.trusted_proxies);
@@ -77,6 +76,7 @@ void visit_fields(ServerConfig& c, Visitor& v) {
 // tables ending in ".*".
 inline constexpr std::string_view kWithoutEffect[] = {
     "manager.num-proc",
+    "manager.secret",
     "manager.ipc-base-path",
     "manager.user",
     "manager.group",

@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <initializer_list>
 #include <set>
 #include <sstream>
 
+#include "auth/client_ip.hpp"
+#include "bai_manager/resources.hpp"
 #include "config/config.hpp"
 #include "config/fields.hpp"
 
@@ -66,7 +69,6 @@ class Reader {
       wrong_type(key, *node, "a string");
     }
   }
-  void secret(std::string_view key, std::string& out) { text(key, out); }
   void choice(std::string_view key, std::string& out,
               std::initializer_list<std::string_view> allowed) {
     const auto* node = find(key);
@@ -178,7 +180,8 @@ class Reader {
       const auto line = static_cast<std::uint32_t>(node.source().begin.line);
       if (has_no_effect(key)) {
         warnings.push_back({key, line, "accepted, but has no effect in this server"});
-      } else if (node.is_table() && is_table_of_known(key)) {
+      } else if (is_table_of_known(key)) {
+        if (!node.is_table()) return wrong_type(key, node, "a table");
         walk(*node.as_table(), key + ".", warnings);
       } else {
         warnings.push_back({key, line, "unknown key; it is ignored"});
@@ -228,21 +231,70 @@ void sort_by_line(std::vector<ConfigWarning>& warnings) {
   std::ranges::stable_sort(warnings, {}, &ConfigWarning::line);
 }
 
-Status check_whole(const ServerConfig& config, std::string_view file) {
-  if (config.ssl_enabled && (config.ssl_cert.empty() || config.ssl_privkey.empty())) {
-    return fail(ErrorCode::InvalidArgument,
-                fmt::format("{}: manager.ssl-enabled needs manager.ssl-cert and "
-                            "manager.ssl-privkey (PEM files)",
-                            file),
-                "invalid-config");
+std::optional<std::string> unreadable(std::string_view key, const std::string& path) {
+  if (std::ifstream(path).good() && !std::filesystem::is_directory(path)) return std::nullopt;
+  return fmt::format("{}: the file '{}' cannot be read", key, path);
+}
+
+// "tcp://host:port", where the port may be `*`: any free one.
+bool is_event_addr(std::string_view text) {
+  constexpr std::string_view kScheme = "tcp://";
+  if (!text.starts_with(kScheme)) return false;
+  text.remove_prefix(kScheme.size());
+  return parse_host_port(text.ends_with(":*") ? std::string(text.substr(0, text.size() - 1)) + "0"
+                                              : std::string(text))
+      .has_value();
+}
+
+// Why no local agent can be started that offers this; nothing when one can.
+std::optional<std::string> wrong_local_slots(const ServerConfig& config) {
+  const std::string &cpu = config.local_agent_cpu, &mem = config.local_agent_mem;
+  if (cpu.empty() != mem.empty()) {
+    return "bai.local-agent: set both cpu and mem, or neither to offer the whole host";
+  }
+  if (cpu.empty()) return std::nullopt;
+  if (const auto cores = parse_amount(SlotType::Count, cpu); !cores) {
+    return "bai.local-agent.cpu: " + cores.error().message;
+  }
+  if (const auto bytes = parse_binary_size(mem); !bytes) {
+    return "bai.local-agent.mem: " + bytes.error().message;
+  }
+  return std::nullopt;
+}
+
+// What is wrong with it as a whole, or with a value that one line alone does not tell.
+std::optional<std::string> wrong_whole(const ServerConfig& config) {
+  if (config.ssl_enabled) {
+    if (config.ssl_cert.empty() || config.ssl_privkey.empty()) {
+      return "manager.ssl-enabled needs manager.ssl-cert and manager.ssl-privkey (PEM files)";
+    }
+    if (auto wrong = unreadable("manager.ssl-cert", config.ssl_cert)) return wrong;
+    if (auto wrong = unreadable("manager.ssl-privkey", config.ssl_privkey)) return wrong;
+  }
+  if (!config.rpc_auth_manager_keypair.empty()) {
+    if (auto wrong =
+            unreadable("manager.rpc-auth-manager-keypair", config.rpc_auth_manager_keypair)) {
+      return wrong;
+    }
+  }
+  if (const auto proxies = auth::AddressList::parse(config.trusted_proxies); !proxies) {
+    return "manager.trusted-proxies: " + proxies.error().message;
+  }
+  if (!is_event_addr(config.event_listen_addr)) {
+    return fmt::format("bai.event-listen-addr: '{}' should be tcp://host:port or tcp://host:*",
+                       config.event_listen_addr);
   }
   if (config.service_addr.port != 0 && config.service_addr == config.internal_addr) {
-    return fail(ErrorCode::InvalidArgument,
-                fmt::format("{}: manager.service-addr and manager.internal-addr are both {}", file,
-                            to_string(config.service_addr)),
-                "invalid-config");
+    return fmt::format("manager.service-addr and manager.internal-addr are both {}",
+                       to_string(config.service_addr));
   }
-  return {};
+  return wrong_local_slots(config);
+}
+
+Status check_whole(const ServerConfig& config, std::string_view file) {
+  const auto wrong = wrong_whole(config);
+  if (!wrong) return {};
+  return fail(ErrorCode::InvalidArgument, fmt::format("{}: {}", file, *wrong), "invalid-config");
 }
 
 }  // namespace

@@ -59,9 +59,6 @@ class Printer {
  public:
   void flag(std::string_view key, bool value) { line(key, value ? "true" : "false"); }
   void text(std::string_view key, const std::string& value) { line(key, quoted(value)); }
-  void secret(std::string_view key, const std::string& value) {
-    line(key, value.empty() ? "\"\"" : "\"********\"");
-  }
   void choice(std::string_view key, const std::string& value,
               std::initializer_list<std::string_view>) {
     line(key, quoted(value));
