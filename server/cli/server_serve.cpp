@@ -28,7 +28,7 @@ void on_signal(int number) {
   const auto byte = static_cast<char>(number);
   [[maybe_unused]] const auto written = ::write(signal_pipe[1], &byte, 1);
 }
-void on_sigpipe(int) {}
+void on_refused_write(int) {}  // the call itself fails, and that is handled where it is made
 
 bool catch_signals() {
   if (::pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) != 0) return false;
@@ -37,8 +37,9 @@ bool catch_signals() {
   action.sa_handler = on_signal;
   ::sigaction(SIGTERM, &action, nullptr);
   ::sigaction(SIGINT, &action, nullptr);
-  action.sa_handler = on_sigpipe;
+  action.sa_handler = on_refused_write;
   ::sigaction(SIGPIPE, &action, nullptr);
+  ::sigaction(SIGXFSZ, &action, nullptr);  // a file may grow no more: as a full disk
   return true;
 }
 
@@ -201,10 +202,6 @@ Status Server::start_local_agent() {
   options.event_addr = events_->addr();
   options.resource_group = config_.local_agent_resource_group;
   options.log = &log_;
-  if (config_.local_agent_cpu.empty() != config_.local_agent_mem.empty()) {
-    return fail(ErrorCode::InvalidArgument,
-                "bai.local-agent: set both cpu and mem, or neither to offer the whole host");
-  }
   if (!config_.local_agent_cpu.empty()) options.slots["cpu"] = config_.local_agent_cpu;
   if (!config_.local_agent_mem.empty()) {
     const auto bytes = parse_binary_size(config_.local_agent_mem);
