@@ -55,7 +55,8 @@ void Connection::start() {
 void Connection::start_refused() {
   if (shared_.tls) return close();  // no handshake for somebody who is not served
   enqueue_response(
-      problem(503, "service-unavailable", "Service unavailable.", "backendai_generic_unavailable",
+      problem(503, "service-unavailable", "Serivce unavailable.",  // so spelt on this wire
+              "backendai_generic_unavailable",
               "This server has as many connections as it accepts; try again later."),
       true);
   flush();
