@@ -262,10 +262,15 @@ class Api(unittest.TestCase):
         self.assertIn("callback_url", answer.json["msg"])
 
     def test_batch_rules(self):
-        for change in ({"type": "batch"}, {"starts_at": "30m"}, {"batch_timeout": "5m"},
-                       {"type": "batch", "startupCommand": "ls", "batch_timeout": -1}):
+        for change, why in (
+                ({"type": "batch"}, "startup"), ({"starts_at": "30m"}, "starts_at"),
+                ({"batch_timeout": "5m"}, "batch_timeout"),
+                ({"type": "batch", "startupCommand": "ls", "batch_timeout": -1}, "batch_timeout")):
             answer = self.user("POST", "/session", create_body("batch-1", **change))
             self.assertEqual(400, answer.status, change)
+            # no agent is here: whatever is accepted is refused for that
+            self.assertNotIn("no agent", answer.json["msg"])
+            self.assertIn(why, answer.json["msg"])
 
     def test_no_agent_offers_anything(self):
         answer = self.user("POST", "/session", create_body("noagent-1"))
@@ -275,8 +280,8 @@ class Api(unittest.TestCase):
     def test_too_large_body(self):
         with Server(config="[bai]\nmax-body-bytes = 4096\n") as server:
             answer = server.client()("POST", "/session", create_body("large-1", tag="x" * 5000))
-            self.assertEqual(413, answer.status)
-            self.assertIn("json", answer.headers["Content-Type"])
+            self.assertEqual((413, "request-entity-too-large"), answer.problem()[:2])
+            self.assertEqual("application/problem+json", answer.headers["Content-Type"])
 
     def test_sessions_that_are_not_there(self):
         for method, path in (("GET", "nosuch"), ("DELETE", "nosuch"), ("GET", "nosuch/logs"),
@@ -332,8 +337,25 @@ class Api(unittest.TestCase):
         self.assertIn('backendai_api_request_count_total{domain="",endpoint="/auth/test",', text)
         self.assertIn('bai_sessions{status="RUNNING"} 0', text)
         self.assertIn("backendai_memory_used_rss", text)
+        for name in ("backendai_scheduler_enqueue_success_total 0", "backendai_agent_registry_count 0",
+                     "bai_agent_events_ignored_total 0", "bai_agent_rpc_late_replies_total 0",
+                     "bai_agent_rpc_disconnects_total 0", "bai_agent_rpc_handshake_failures_total 0",
+                     "bai_agent_rpc_ping_failures_total 0", "bai_agent_events_unknown_total 0",
+                     "bai_agent_events_repeated_total 0", "bai_agent_events_refused_total 0"):
+            self.assertIn(f"\n{name}\n", text)
         # the public port does not offer it
         self.assertEqual(404, self.user("GET", "/metrics").status)
+
+
+    def test_service_discovery(self):
+        internal = self.server.internal()
+        answer = internal.raw("GET", "/metrics/service_discovery")
+        self.assertEqual(200, answer.status)
+        (found,) = answer.json
+        self.assertEqual([internal.authority], found["targets"])
+        self.assertEqual({"service_id", "service_group", "display_name", "version"},
+                         set(found["labels"]))
+        self.assertEqual("manager", found["labels"]["service_group"])
 
 
 class Limits(unittest.TestCase):

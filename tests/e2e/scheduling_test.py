@@ -137,5 +137,49 @@ class Scheduling(unittest.TestCase):
         self.user.wait_status(outside, "RUNNING")
 
 
+class NamedAgents(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="bai-named-")
+        self.addCleanup(self.folder.cleanup)
+
+    def test_hidden_agents_are_chosen_by_superadmins_only(self):
+        with open(FIXTURE, encoding="utf-8") as source:
+            fixture = json.load(source)
+        fixture["resource_groups"][0]["policy_options"] = {"agent_selection_policy": "strict"}
+        path = os.path.join(self.folder.name, "fixture.json")
+        with open(path, "w", encoding="utf-8") as out:
+            json.dump(fixture, out)
+        for hidden in (False, True):
+            config = f"[manager]\nhide-agents = {str(hidden).lower()}\n[bai.local-agent]\n" \
+                     "cpu = '2'\nmem = '2g'\n"
+            with Server("--with-local-agent", config=config, fixture=path) as server:
+                user, admin = server.client(), server.client(ADMIN)
+                end = time.monotonic() + 20
+                while not user("GET", "/cluster/agents?status=ALIVE").json["total"]:
+                    self.assertLess(time.monotonic(), end)
+                    time.sleep(0.02)
+                shown = user("GET", "/cluster/agents").json["items"][0]["id"]
+                self.assertEqual(None if hidden else "i-local", shown)
+                self.assertEqual("i-local", admin("GET", "/cluster/agents").json["items"][0]["id"])
+                body = create_body("chosen", config={"agent_list": ["i-local"]})
+                answer = user("POST", "/session", body)
+                if hidden:
+                    self.assertEqual((403, "insufficient-privilege"), answer.problem()[:2])
+                else:
+                    self.assertEqual((201, "RUNNING"), (answer.status, answer.json["status"]))
+                answer = admin("POST", "/session", body)
+                self.assertEqual((201, "RUNNING"), (answer.status, answer.json["status"]))
+                item = admin("POST", "/compute-sessions/search", {}).json["items"][0]
+                self.assertEqual("i-local", item["containers"][0]["agent_id"])
+                # nothing else will do, as the resource group is strict
+                body = create_body("elsewhere", enqueueOnly=True, config={"agent_list": ["i-none"]})
+                session = admin("POST", "/session", body).json["sessionId"]
+                end = time.monotonic() + 10
+                while not (why := admin("GET", f"/session/{session}/why").json)["pending"]:
+                    self.assertLess(time.monotonic(), end, why)
+                    time.sleep(0.02)
+                self.assertEqual("PENDING", why["status"])
+
+
 if __name__ == "__main__":
     unittest.main()
