@@ -2,7 +2,7 @@
 # Builds and tests everything. Usage: tests/run.sh [unit|soak]
 #   (nothing)  all checks and tests; what CI runs
 #   unit       the fast subset: unit tests and checks of the sources
-#   soak       the same tests, longer: more kills and seeds, all of clang-tidy, data races
+#   soak       the same tests, longer: more kills and seeds, all of clang-tidy, data races, fuzzing
 # One closing line: "N passed, N failed". BAI_JOBS limits parallel compilations.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -103,6 +103,11 @@ else
   if [ "$mode" = soak ]; then  # the last two drive a whole server over real sockets
     run_sanitized tsan "unit_runtime unit_server_http unit_server_local_agent e2e_api_test e2e_session_test" \
       unit_runtime unit_server_http unit_server_local_agent bai-manager-server bai-local-agent
+    check fuzz-packages bash tests/install_packages.sh tests/fuzz/packages.txt
+    for target in http agent_wire; do
+      check "fuzz-$target" bash tests/fuzz/fuzz.sh "$target" 60
+      check "fuzz-$target-canary" bash tests/fuzz/fuzz.sh "$target" 60 canary
+    done
   fi
 fi
 echo "$passed passed, $failed failed"
