@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <future>
+#include <map>
 #include <unordered_map>
 
 #include "bai_manager/runtime.hpp"
@@ -94,6 +95,7 @@ class SimAgentHost::Impl {
         stats.totals.bad_reasons += one.bad_reasons;
         stats.totals.kernels_lost += one.kernels_lost;
       }
+      add_records(stats);
     });
     stats.events = events_->stats();
     stats.rpc = rpc_->stats();
@@ -114,6 +116,22 @@ class SimAgentHost::Impl {
   const std::string& addr() const noexcept { return addr_; }
 
  private:
+  // Agents' thread.
+  void add_records(SimHostStats& stats) {
+    std::map<KernelId, std::uint64_t> creations;
+    for (const auto& [id, agent] : agents_) {
+      for (const auto& [kernel, record] : agent->records()) {
+        creations[kernel] += record.created;
+        stats.creates_repeated += record.creates > 1 ? record.creates - 1 : 0;
+      }
+      stats.overfull += !agent->max_held().fits_in(agent->spec().capacity);
+    }
+    for (const auto& [kernel, times] : creations) {
+      stats.created += times > 0;
+      stats.created_twice += times > 1;
+    }
+  }
+
   template <class F>
   void on_agents_thread(F&& work) {
     std::promise<void> done;

@@ -27,6 +27,11 @@ struct SimHostStats {
   std::uint64_t announced = 0;  // agents that have sent a heartbeat
   std::uint64_t kernels = 0;    // that exist now
   SimAgentTotals totals;        // summed
+  // Of the records that are kept (SimBehaviour::keeps_records):
+  std::uint64_t created = 0;           // kernels that a creation was accepted for
+  std::uint64_t created_twice = 0;     // ... more than once, on whichever agents
+  std::uint64_t creates_repeated = 0;  // requests to create what was there or had been there
+  std::uint64_t overfull = 0;          // agents that held more than they have at some time
   EventClientStats events;
   RpcServerStats rpc;
 };

@@ -29,6 +29,7 @@ class StderrLog final : public LogSink {
 };
 
 struct Arguments {
+  Arguments() { host.behaviour.keeps_records = false; }
   server::SimHostOptions host;
   std::size_t count = 0, every = 1;
   std::string nodes, prefix = "sim-", group = "default", architecture = "x86_64";
@@ -113,6 +114,8 @@ void add_options(CLI::App& app, Arguments& a) {
   app.add_option("--lose-replies", a.host.lose_replies, "Share of answers that never arrive")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--seed", a.host.seed, "Of all that is random")->capture_default_str();
+  app.add_flag("--keep-records", a.host.behaviour.keeps_records,
+               "Remember every kernel and say at the end what became of them");
 }
 
 // Waits for SIGINT or SIGTERM; says once that all agents have been heard of.
@@ -147,7 +150,6 @@ int main(int argc, char** argv) {
   }
   SimBehaviour& behaviour = arguments.host.behaviour;
   behaviour.heartbeat_interval = {static_cast<std::int64_t>(arguments.heartbeat * 1e9)};
-  behaviour.keeps_records = false;
   if (!to_range("answer-delay", arguments.answer, behaviour.answer) ||
       !to_range("pull-delay", arguments.pull, behaviour.pull) ||
       !to_range("create-delay", arguments.create, behaviour.create) ||
@@ -168,6 +170,7 @@ int main(int argc, char** argv) {
     spec.images = arguments.images;
   }
   const std::size_t agents = specs->size();
+  const bool keeps_records = behaviour.keeps_records;
   arguments.host.agents = std::move(*specs);
   arguments.host.log = &log;
 
@@ -188,5 +191,11 @@ int main(int argc, char** argv) {
   fmt::print(
       "bai-sim-agents: stopped; {} requests, {} events, {} heartbeats, {} refused for room\n",
       stats.totals.requests, stats.totals.events, stats.totals.heartbeats, stats.totals.no_room);
+  if (keeps_records) {
+    fmt::print(
+        "bai-sim-agents: {} kernels created, {} of them twice, {} live; {} creations repeated, {} "
+        "agents overfull\n",
+        stats.created, stats.created_twice, stats.kernels, stats.creates_repeated, stats.overfull);
+  }
   return heard ? 0 : 3;
 }

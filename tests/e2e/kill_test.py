@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -68,17 +69,17 @@ class Ledger:
 class Load(threading.Thread):
     """Submits and destroys sessions at whatever server is there."""
 
-    def __init__(self, number, server, ledger, markers, stop):
+    def __init__(self, number, server, ledger, markers, stop, pause):
         super().__init__(daemon=True)
         self.random = random.Random(SEED * 100 + number)
         self.number, self.server, self.ledger = number, server, ledger
-        self.markers, self.stop_event, self.problem = markers, stop, None
+        self.markers, self.stop_event, self.pause, self.problem = markers, stop, pause, None
 
     def run(self):
         serial = 0
         while not self.stop_event.is_set():
             port = self.server.port
-            if not port:
+            if not port or self.pause.is_set():
                 time.sleep(0.005)
                 continue
             try:
@@ -93,7 +94,7 @@ class Load(threading.Thread):
             except NETWORK_ERRORS:
                 self.ledger.unknown += 1
                 time.sleep(0.005)
-            except AssertionError as error:
+            except BaseException as error:  # whatever it is, the test must hear of it
                 self.problem = error
                 return
 
@@ -151,17 +152,18 @@ class KillTest(unittest.TestCase):
         self.start_agent(
             "bai-local-agent", "--id", "i-apart", "--resource-group", "apart", "--work-root",
             self.apart_root, "--slot", "cpu", "4", "--slot", "mem", "4g", manager=event_addr)
-        self.start_agent(
+        self.sims = self.start_agent(
             "bai-sim-agents", "--count", "10", "--resource-group", "sims", "--create-delay", "0",
             "0.2", "--batch-delay", "0.05", "0.5", "--destroy-delay", "0", "0.1",
-            "--seed", str(SEED), manager=event_addr)
+            "--seed", str(SEED), "--keep-records", manager=event_addr,
+            stdout=os.path.join(self.folder.name, "sims.out"))
         self.ledger = Ledger()
 
-    def start_agent(self, program, *arguments, manager):
-        process = subprocess.Popen(
-            [os.path.join(BIN_DIR, program), "--manager", manager, "--heartbeat-interval", "0.5",
-             *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True)
+    def start_agent(self, program, *arguments, manager, stdout=os.devnull):
+        with open(stdout, "w", encoding="utf-8") as out:
+            process = subprocess.Popen(
+                [os.path.join(BIN_DIR, program), "--manager", manager, "--heartbeat-interval",
+                 "0.5", *arguments], stdout=out, stderr=subprocess.DEVNULL, start_new_session=True)
 
         def end():
             process.send_signal(signal.SIGTERM)
@@ -171,6 +173,7 @@ class KillTest(unittest.TestCase):
                 process.kill()
                 process.wait()
         self.addCleanup(end)
+        return process
 
     # ---- the parts of the run ----
 
@@ -224,10 +227,8 @@ class KillTest(unittest.TestCase):
             with contextlib.suppress(OSError):
                 with open(f"/proc/{entry}/cmdline", encoding="utf-8") as file:
                     words = file.read().split("\0")
-                for word in words:
-                    root, _, kernel = word.rpartition("/")
-                    if root in roots and "-" in kernel:
-                        found[kernel] += 1
+                found.update({kernel for root, _, kernel in (w.rpartition("/") for w in words)
+                              if root in roots and "-" in kernel})
         return found
 
     def create_keeper(self, group, token):
@@ -274,6 +275,38 @@ class KillTest(unittest.TestCase):
             for slot, amount in granted.items():
                 self.assertLessEqual(amount, float(agent["available_slots"][slot]), agent)
 
+    def check_in_between(self):
+        """After a restart, with the load held back until nothing is on its way."""
+        self.pause.set()
+        self.wait_for("quiet in between", self.unsettled)
+        sessions = self.sessions()
+        self.check_accounts(sessions)
+        self.check_hosts(sessions)
+        self.pause.clear()
+
+    def check_sims(self):
+        """What the simulated agents saw: nothing was created twice, held too much or is left."""
+        self.sims.send_signal(signal.SIGTERM)
+        self.assertEqual(0, self.sims.wait(20))
+        with open(os.path.join(self.folder.name, "sims.out"), encoding="utf-8") as file:
+            text = file.read()
+        found = re.search(r"(\d+) kernels created, (\d+) of them twice, (\d+) live; "
+                          r"(\d+) creations repeated, (\d+) agents overfull", text)
+        self.assertTrue(found, text)
+        created, *wrong = map(int, found.groups())
+        self.assertGreaterEqual(created, KILLS)
+        self.assertEqual([0, 0, 0, 0], wrong, text)
+        self.assertIn(", 0 refused for room", text)
+
+    def check_work(self, sessions):
+        """Kills prove nothing where nothing was going on."""
+        groups = collections.Counter(self.ledger.group[name] for name in self.ledger.accepted)
+        for group in GROUPS:
+            self.assertGreaterEqual(groups[group], KILLS // 2, groups)
+        self.assertGreaterEqual(len(self.ledger.destroyed), KILLS // 4)
+        done = sum(item["result"] == "success" for item in sessions.values())
+        self.assertGreaterEqual(done, KILLS)
+
     def check_promises(self, sessions):
         names = collections.Counter(item["name"] for item in sessions.values())
         for name, session in self.ledger.accepted.items():
@@ -313,8 +346,9 @@ class KillTest(unittest.TestCase):
                       [a["id"] for a in self.agents()], 30)
         tokens = {group: f"token-{group}-{SEED}" for group in GROUPS[:2]}
         keepers = {group: self.create_keeper(group, token) for group, token in tokens.items()}
-        stop = threading.Event()
-        loads = [Load(n, self.server, self.ledger, self.markers, stop) for n in range(WORKERS)]
+        stop, self.pause = threading.Event(), threading.Event()
+        loads = [Load(n, self.server, self.ledger, self.markers, stop, self.pause)
+                 for n in range(WORKERS)]
         for load in loads:
             load.start()
         self.addCleanup(stop.set)
@@ -326,10 +360,14 @@ class KillTest(unittest.TestCase):
             if kill % 10 == 5:
                 for group, session in keepers.items():
                     self.check_keeper(session, tokens[group])
+                self.check_in_between()
+            for load in loads:
+                self.assertIsNone(load.problem)
         ended_unseen = self.end_unseen()
         stop.set()
         for load in loads:
             load.join(60)
+            self.assertFalse(load.is_alive(), "a client does not come to an end")
             if load.problem:
                 raise load.problem
         self.wait_for("quiet", self.unsettled)
@@ -342,6 +380,8 @@ class KillTest(unittest.TestCase):
         for group, session in keepers.items():
             self.check_keeper(session, tokens[group])
         self.end_all(sessions)
+        self.check_sims()
+        self.check_work(sessions)
         print(f"{len(self.ledger.accepted)} accepted, {self.ledger.unknown} without an answer, "
               f"{len(sessions)} sessions in the end", flush=True)
 
@@ -386,14 +426,14 @@ class KillTest(unittest.TestCase):
 
     def check_hosts(self, sessions):
         """On the host runs exactly what the server says that runs, each once."""
-        expected = {
-            c["id"] for item in sessions.values() for c in item["containers"]
-            if item["status"] == "RUNNING" and item["scaling_group"] != "sims"}
+        expected = collections.Counter({
+            c["id"]: 1 for item in sessions.values() for c in item["containers"]
+            if item["status"] == "RUNNING" and item["scaling_group"] != "sims"})
 
         def same():
             found = self.kernel_processes()
-            return set(found) == expected or {"too many": sorted(set(found) - expected),
-                                              "missing": sorted(expected - set(found))}
+            return found == expected or {"too many": sorted((found - expected).elements()),
+                                         "missing": sorted((expected - found).elements())}
         self.wait_for("the host runs what the server says", same, 30)
 
     def end_all(self, sessions):

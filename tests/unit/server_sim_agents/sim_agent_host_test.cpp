@@ -103,6 +103,30 @@ CreateKernels creation(std::uint8_t n) {
 
 }  // namespace
 
+TEST_CASE("records say what was created twice, repeated or is still there") {
+  Manager manager;
+  auto host = SimAgentHost::create(options_for(manager, 2));
+  REQUIRE(host);
+  (*host)->start();
+  REQUIRE(manager.wait_until([](const std::vector<AgentEvent>& events) {
+    return !events.empty() && events.back().agent == AgentId("agent-1");
+  }));
+  CHECK(manager.ask(**host, "agent-0", creation(1)).has_value());
+  CHECK(manager.ask(**host, "agent-0", creation(2)).has_value());
+  CHECK((*host)->stats().created == 2);
+  CHECK((*host)->stats().created_twice == 0);
+  CHECK((*host)->stats().creates_repeated == 0);
+  CHECK_FALSE(manager.ask(**host, "agent-0", creation(1)).has_value());
+  CHECK((*host)->stats().created_twice == 0);
+  CHECK((*host)->stats().creates_repeated == 1);
+  CHECK(manager.ask(**host, "agent-1", creation(1)).has_value());
+  const SimHostStats stats = (*host)->stats();
+  CHECK(stats.created == 2);
+  CHECK(stats.created_twice == 1);
+  CHECK(stats.kernels == 3);
+  CHECK(stats.overfull == 0);
+}
+
 TEST_CASE("simulated agents over sockets: all of them beat, spread over the interval") {
   Manager manager;
   auto host = SimAgentHost::create(options_for(manager, 20));
