@@ -29,6 +29,8 @@ void add_session_options(CLI::App& app, NewSession& session) {
       ->allow_extra_args(false);
   app.add_option("--session-group", session.session_group,
                  "Id of a group whose sessions are to be apart or together");
+  app.add_option("--architecture", session.architecture, "Of the image, as agents call it")
+      ->capture_default_str();
   app.add_option("-g,--project", session.project, "Project")->capture_default_str();
   app.add_option("--domain", session.domain, "Domain")->capture_default_str();
   app.add_option("--resource-group", session.resource_group, "Resource group");

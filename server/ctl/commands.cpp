@@ -87,6 +87,7 @@ Result<Json> creation_body(const NewSession& session) {
   }
   Json body = Json::object({{"name", session.name},
                             {"image", session.image},
+                            {"architecture", session.architecture},
                             {"type", session.type},
                             {"group", session.project},
                             {"domain", session.domain},

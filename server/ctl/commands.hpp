@@ -10,6 +10,7 @@ namespace bai::ctl {
 
 struct NewSession {
   std::string image = "local/python:3";
+  std::string architecture = "x86_64";
   std::string name;                        // empty: one is made up
   std::vector<std::string> resources;      // "cpu=1", "mem=2g"
   std::vector<std::string> sub_resources;  // of every kernel but the main one; empty: the same

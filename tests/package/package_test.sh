@@ -19,6 +19,14 @@ if cmake -S "$source_dir/tests/package/consumer" -B "$work/missing" -G Ninja >/d
   echo "a project without the package was configured" >&2
   exit 1
 fi
+# The program of the README, as it is printed there.
+mkdir "$work/readme"
+sed -n '/^```cpp$/,/^```$/p' "$source_dir/README.md" | sed '/^```/d' >"$work/readme/main.cpp"
+cp "$source_dir/tests/package/consumer/CMakeLists.txt" "$work/readme/"
+cmake -S "$work/readme" -B "$work/readme/build" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" >/dev/null
+cmake --build "$work/readme/build" >/dev/null
+said=$(cd "$work/readme" && timeout 60 ./build/consumer "$source_dir/examples/fixture.json")
+[ "$said" = "train-1 RUNNING" ] || { echo "the program of the README says: $said" >&2; exit 1; }
 subdirectory=(-DBAI_HOW=subdirectory -DBAI_SOURCES="$source_dir")
 if [ -n "${BAI_SOAK:-}" ]; then
   use subdirectory "${subdirectory[@]}"
