@@ -98,8 +98,10 @@ int main(int argc, char** argv) {
     command->add_option("--startup-command", create.startup_command, "What a batch session runs");
     command->add_option("--timeout", create.batch_timeout, "Limit of a batch session, e.g. 30m");
     command->add_option("--cluster-size", create.cluster_size, "Kernels")->capture_default_str();
-    command->add_option("--sub-resources", create.sub_resources,
-                        "Amounts of the kernels beside the main one, if others than -r");
+    command
+        ->add_option("--sub-resources", create.sub_resources,
+                     "Amounts of the kernels beside the main one, if others than -r")
+        ->allow_extra_args(false);
     command->add_flag("--multi-node", create.multi_node, "Kernels may be on several agents");
     command->add_flag("--json", json, "JSON output");
     add_session_options(*command, create);
