@@ -45,7 +45,8 @@ class MetricsSink {
   virtual void action_done(std::string_view name, std::string_view entity,
                            std::string_view operation, const Error* error,
                            Duration took) noexcept = 0;
-  // Once what it changed is visible, `took` after it was delivered; `accepted`: it was acted on.
+  // Once what it changed is visible, `took` after it was delivered. `accepted`: it was acted on, or
+  // only told of a progress that needs no action.
   virtual void agent_event_done(std::string_view name, bool accepted, Duration took) noexcept = 0;
   // Whatever the manager asks agents; once they have answered or the time is up.
   virtual void agent_request_done(std::string_view method, bool ok, Duration took) noexcept = 0;

@@ -15,6 +15,16 @@ Result<std::shared_ptr<const PolicyRegistry>> builtin_policies() {
   return registry;
 }
 
+// Says how far something is; that the manager knows already, or need not know, is no fault.
+bool is_progress(const AgentEventBody& body) {
+  return std::holds_alternative<AgentStarted>(body) ||
+         std::holds_alternative<ImagePullStarted>(body) ||
+         std::holds_alternative<ImagePullFinished>(body) ||
+         std::holds_alternative<KernelPreparing>(body) ||
+         std::holds_alternative<KernelPulling>(body) ||
+         std::holds_alternative<KernelCreating>(body);
+}
+
 Error closing_error() {
   return {ErrorCode::Unavailable, "The manager is closing", "service-unavailable", {}};
 }
@@ -51,6 +61,16 @@ Status Manager::Impl::start() {
     return ok;
   stored_ = *stored;
   state_.version = stored_.version;
+  // Heartbeats were not stored, and the loop may look at the timers before anything else.
+  std::vector<AgentId> alive;
+  state_.table<Agent>().for_each([&](const Agent& agent) {
+    if (agent.status == AgentStatus::Alive) alive.push_back(agent.id);
+    return true;
+  });
+  for (const AgentId& id : alive) {
+    changes_.update_volatile<Agent>(
+        id, [at = env_.clock.now()](Agent& agent) { agent.last_seen = at; });
+  }
   core::rebuild_sums(changes_);
   if (auto wrong = core::check_invariants(state_); !wrong.empty()) {
     return fail(ErrorCode::Corruption,
@@ -236,6 +256,7 @@ void Manager::Impl::deliver(AgentEvent event, std::move_only_function<void(bool)
 void Manager::Impl::event_done(const AgentEvent& event, bool accepted, Duration took) {
   const std::string_view name = event_name(event.body);
   bool is_first = false;
+  accepted = accepted || is_progress(event.body);
   {
     const std::lock_guard lock(mutex_);
     accepted ? ++statistics_.events_accepted : ++statistics_.events_ignored;

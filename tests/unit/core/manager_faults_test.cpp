@@ -1,5 +1,7 @@
 // Faults of agents: counted, logged, survived.
+#include <deque>
 #include <map>
+#include <thread>
 
 #include "harness.hpp"
 #include "manager_site.hpp"
@@ -58,6 +60,7 @@ TEST_CASE("what is asked of agents and what they tell is measured") {
   REQUIRE(watched.site.becomes(id, SessionStatus::Running));
   CHECK(watched.counts->accepted_events["agent_heartbeat"] > 0);
   CHECK(watched.counts->accepted_events["kernel_started"] == 1);
+  CHECK(watched.counts->ignored_events.empty());
   CHECK(watched.counts->answered["create_kernels"] == 1);
   REQUIRE(watched.site.ask(SessionLogs{id, {}}).has_value());  // a call passes through
   CHECK(watched.counts->answered["get_logs"] == 1);
@@ -101,6 +104,53 @@ TEST_CASE("an agent that joins, is lost, comes back and stops is one line each")
   site.cluster.find(AgentId("a1"))->stop();
   REQUIRE(site.env.advance_until([&] { return status() == AgentStatus::Terminated; }, seconds(60)));
   CHECK(watched.log.count("agent a1 has said that it stops: TERMINATED") == 1);
+}
+
+TEST_CASE(
+    "a manager that starts gives its agents one full timeout, however soon its timers are due") {
+  // A loop that gets on before open() has done all of its part.
+  struct Prompt final : Executor {
+    void post(Task task) override {
+      if (std::exchange(is_first, false)) {
+        std::thread(std::move(task)).join();
+      } else {
+        tasks.push_back(std::move(task));
+      }
+    }
+    TimerId run_after(Duration delay, Task task) override {
+      if (delay.ns <= 0) task();
+      return 1;
+    }
+    void cancel(TimerId) override {}
+    bool drive() override {
+      if (tasks.empty()) return false;
+      Task task = std::move(tasks.front());
+      tasks.pop_front();
+      task();
+      return true;
+    }
+    bool is_first = true;
+    std::deque<Task> tasks;
+  };
+  Watched watched;
+  Site& site = watched.site;
+  site.add_agent("a1");
+  site.crash();
+  Prompt loop;
+  const Env own = site.env.env();
+  const Env prompt{own.clock, own.entropy, loop, loop, loop, watched.log};
+  Ports ports;
+  ports.storage = site.used;
+  ports.agents = std::shared_ptr<AgentGateway>(std::shared_ptr<void>(), &site.cluster);
+  auto opened = Manager::open({}, prompt, std::move(ports));
+  REQUIRE(opened.has_value());
+  while (loop.drive()) {
+  }
+  CHECK((*opened)->snapshot()->find<Agent>(AgentId("a1"))->status == AgentStatus::Alive);
+  CHECK(watched.log.count("is LOST") == 0);
+  (*opened)->abandon();
+  opened->reset();
+  site.open();
 }
 
 TEST_CASE("a start that fails and a session that is given up are one line each") {
