@@ -4,6 +4,8 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <random>
@@ -54,6 +56,7 @@ class Cluster {
       const Agent& agent = *agents_[i];
       Kernel row;
       row.id = numbered<KernelId>(++last_id_);
+      row.session = numbered<SessionId>(++last_id_);
       row.agent = agent.id;
       row.status = KernelStatus::Running;
       for (const auto& [slot, amount] : agent.available_slots) {
@@ -64,6 +67,43 @@ class Cluster {
       }
       add(row);
     }
+  }
+
+  // Leaves less than anyone asks for.
+  void fill() {
+    for (const auto& agent : agents_) {
+      Kernel row;
+      row.id = numbered<KernelId>(++last_id_);
+      row.session = numbered<SessionId>(++last_id_);
+      row.agent = agent->id;
+      row.status = KernelStatus::Running;
+      for (const auto& [slot, amount] : agent->available_slots) {
+        row.occupied_slots.set(slot,
+                               Amount{amount.units - static_cast<std::int64_t>(random_() % 1000)});
+      }
+      add(row);
+    }
+  }
+
+  void add_gang(std::int64_t kernels) {
+    Session row;
+    row.id = numbered<SessionId>(++last_id_);
+    row.resource_group = ResourceGroupName("default");
+    row.cluster_mode = ClusterMode::MultiNode;
+    row.cluster_size = kernels;
+    row.created_at = Timestamp{static_cast<std::int64_t>(last_id_)};
+    for (std::int64_t i = 0; i < kernels; ++i) {
+      Kernel kernel;
+      kernel.id = numbered<KernelId>(++last_id_);
+      kernel.session = row.id;
+      kernel.local_rank = i;
+      kernel.architecture = "x86_64";
+      Request one = request();
+      one.devices = std::min<std::int64_t>(one.devices, 1);  // of which every agent has some left
+      kernel.requested_slots = one.slots();
+      add(kernel);
+    }
+    add(row);
   }
 
   Request request() {
@@ -135,20 +175,60 @@ void place(benchmark::State& state, const char* selector) {
       benchmark::Counter(static_cast<double>(placements), benchmark::Counter::kIsRate);
 }
 
-// A pass that finds no room for anyone: at most `kinds` different requests.
+// 1,000 different requests, of which none has room on agents that are full but for crumbs.
+// range(0) sessions wait; each is told why. range(1): agents.
 void all_full(benchmark::State& state) {
-  constexpr std::size_t kKinds = 1000;
-  Cluster cluster(10'000, "dispersed", QueueDiscipline::SkipAhead);
+  constexpr std::int64_t kKinds = 1000;
+  Cluster cluster(state.range(1), "dispersed", QueueDiscipline::SkipAhead);
+  cluster.fill();
   for (std::int64_t i = 0; i < state.range(0); ++i) {
-    const auto kind = static_cast<std::int64_t>(static_cast<std::size_t>(i) % kKinds);
-    cluster.add_session({1000 + kind, 1, 0}, 1);
+    const std::int64_t kind = i % kKinds;
+    cluster.add_session({1 + kind % 10, 1 + kind / 10 % 20, kind / 200}, 1);
   }
   PlanLimits limits;
   limits.steps_max = ~std::uint64_t{0};
   Planner planner(policies(), limits);
   planner.feed({1}, cluster.changes);
-  planner.plan(kNow, 1);  // tells everyone; from now on nothing differs
+  const auto told = planner.plan(kNow, 1);  // tells everyone; from now on nothing differs
+  if (static_cast<std::int64_t>(told.explained.size()) != state.range(0)) {
+    state.SkipWithError("somebody was not told why");
+  }
   for (auto _ : state) benchmark::DoNotOptimize(planner.plan(kNow, 1));
+}
+
+// Everything that there is to say about one session that no agent has room for.
+void explain_cold(benchmark::State& state) {
+  Cluster cluster(state.range(0), "dispersed", QueueDiscipline::SkipAhead);
+  cluster.fill();
+  cluster.add_session({4, 16, 1}, 1);
+  Planner planner(policies(), {});
+  planner.feed({1}, cluster.changes);
+  for (auto _ : state) benchmark::DoNotOptimize(planner.plan(kNow, 1));
+}
+
+// One session with 64 kernels, each on an agent of its own choice: a whole pass, undone at its end.
+void gang(benchmark::State& state, const char* selector) {
+  Cluster cluster(state.range(0), selector, QueueDiscipline::SkipAhead);
+  cluster.grant(0.85);
+  cluster.add_gang(64);
+  Planner planner(policies(), {});
+  planner.feed({1}, cluster.changes);
+  for (int i = 0; i < 100; ++i) {
+    if (planner.plan(kNow, 1).placements.size() != 1) {
+      return state.SkipWithError("the gang found no room");
+    }
+  }
+  std::vector<double> times;
+  for (auto _ : state) {
+    const auto begin = std::chrono::steady_clock::now();
+    benchmark::DoNotOptimize(planner.plan(kNow, 1));
+    times.push_back(
+        std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin)
+            .count());
+  }
+  std::ranges::sort(times);
+  state.counters["p50_us"] = times[times.size() / 2];
+  state.counters["p99_us"] = times[times.size() * 99 / 100];
 }
 
 // A pass whose head waits, with a long queue behind it.
@@ -194,7 +274,25 @@ BENCHMARK_CAPTURE(place, roundrobin, "roundrobin")
     ->Arg(10'000)
     ->Arg(100'000)
     ->Unit(benchmark::kMillisecond);
-BENCHMARK(all_full)->Arg(1'000)->Arg(10'000)->Arg(100'000)->Unit(benchmark::kMillisecond);
+BENCHMARK(all_full)
+    ->Args({1'000, 10'000})
+    ->Args({10'000, 10'000})
+    ->Args({100'000, 10'000})
+    ->Args({100'000, 1'000})
+    ->Args({100'000, 100'000})
+    ->ArgNames({"pending", "agents"})
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK(explain_cold)->Arg(1'000)->Arg(10'000)->Arg(100'000)->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(gang, concentrated, "concentrated")
+    ->Arg(1'000)
+    ->Arg(10'000)
+    ->Arg(100'000)
+    ->Iterations(1000)
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(gang, dispersed, "dispersed")
+    ->Arg(10'000)
+    ->Iterations(1000)
+    ->Unit(benchmark::kMicrosecond);
 BENCHMARK(blocked_head)->Arg(1'000)->Arg(100'000)->Unit(benchmark::kMillisecond);
 BENCHMARK(feed_session);
 

@@ -17,7 +17,8 @@ std::int64_t shortest_of(const std::vector<QueueEntry>& entries) {
   return shortest;
 }
 
-// One band, its requests merged. Only the head of each request is in the heap.
+// One band, its requests merged. Only the head of each request is in the heap, with a copy of its
+// entry: a pass over a long queue does little else than to compare them.
 class BandWalk {
   static constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
 
@@ -27,14 +28,18 @@ class BandWalk {
     std::uint32_t request;
     std::int64_t longest;
   };
+  struct Head {
+    std::int64_t rank;  // the first thing that the order compares; the smallest is drawn first
+    QueueEntry entry;
+    std::uint32_t cursor;
+  };
 
-  const QueueEntry& entry(std::uint32_t cursor) const {
-    return cursors_[cursor].queue->at(cursors_[cursor].place);
+  bool is_later(const Head& a, const Head& b) const {
+    if (a.rank != b.rank) return a.rank > b.rank;
+    return newest_first_ ? order_(a.entry, b.entry) : order_(b.entry, a.entry);
   }
   auto later() const {
-    return [this](std::uint32_t a, std::uint32_t b) {
-      return newest_first_ ? order_(entry(a), entry(b)) : order_(entry(b), entry(a));
-    };
+    return [this](const Head& a, const Head& b) { return is_later(a, b); };
   }
 
  public:
@@ -42,41 +47,51 @@ class BandWalk {
            const std::map<std::uint32_t, std::int64_t>& limits)
       : order_(band.order()), newest_first_(newest_first) {
     cursors_.reserve(band.requests().size());
+    heads_.reserve(band.requests().size());
     for (const auto& [request, queue] : band.requests()) {
       const auto limit = limits.find(request);
       cursors_.push_back({&queue, newest_first ? queue.back() : queue.front(), request,
                           limit == limits.end() ? kNoLimit : limit->second});
       const auto at = static_cast<std::uint32_t>(cursors_.size() - 1);
-      if (settle(cursors_.back())) heap_.push_back(at);
+      if (settle(cursors_.back())) heads_.push_back(head_of(at));
     }
-    std::ranges::make_heap(heap_, later());
+    std::ranges::make_heap(heads_, later());
   }
 
   std::optional<PendingIndex> next() {
     if (drawn_) advance();
-    if (heap_.empty()) return std::nullopt;
+    if (heads_.empty()) return std::nullopt;
     drawn_ = true;
-    return entry(heap_.front()).session;
+    return heads_.front().entry.session;
   }
 
   void narrow(std::uint32_t request, std::int64_t longest) {
     // Nearly always the request that was drawn last.
-    if (drawn_ && cursors_[heap_.front()].request == request) {
-      std::int64_t& limit = cursors_[heap_.front()].longest;
+    if (drawn_ && cursors_[heads_.front().cursor].request == request) {
+      std::int64_t& limit = cursors_[heads_.front().cursor].longest;
       limit = std::min(limit, longest);
       return;
     }
-    for (std::size_t i = 0; i < heap_.size(); ++i) {
-      Cursor& cursor = cursors_[heap_[i]];
+    for (std::size_t i = 0; i < heads_.size(); ++i) {
+      Cursor& cursor = cursors_[heads_[i].cursor];
       if (cursor.request != request) continue;
       cursor.longest = std::min(cursor.longest, longest);
-      if (!settle(cursor)) heap_.erase(heap_.begin() + static_cast<std::ptrdiff_t>(i));
-      std::ranges::make_heap(heap_, later());  // who was drawn last stays its top
+      if (settle(cursor)) {
+        heads_[i] = head_of(heads_[i].cursor);
+      } else {
+        heads_.erase(heads_.begin() + static_cast<std::ptrdiff_t>(i));
+      }
+      std::ranges::make_heap(heads_, later());  // who was drawn last stays its top
       return;
     }
   }
 
  private:
+  Head head_of(std::uint32_t cursor) const {
+    const QueueEntry& entry = cursors_[cursor].queue->at(cursors_[cursor].place);
+    const std::int64_t rank = order_.rank(entry);
+    return {newest_first_ ? ~rank : rank, entry, cursor};
+  }
   // Moves on to the first session that is short enough, its present one included.
   bool settle(Cursor& cursor) const {
     if (cursor.longest == kNoLimit) return true;
@@ -95,23 +110,40 @@ class BandWalk {
   }
   void advance() {
     drawn_ = false;
-    Cursor& cursor = cursors_[heap_.front()];
+    Head& top = heads_.front();
+    Cursor& cursor = cursors_[top.cursor];
     const auto place =
         newest_first_ ? cursor.queue->before(cursor.place) : cursor.queue->after(cursor.place);
-    std::ranges::pop_heap(heap_, later());
     if (place) cursor.place = *place;
-    if (!place || !settle(cursor)) {
-      heap_.pop_back();
-      return;
+    if (place && settle(cursor)) {
+      top = head_of(top.cursor);
+    } else {
+      top = heads_.back();
+      heads_.pop_back();
+      if (heads_.empty()) return;
     }
-    std::ranges::push_heap(heap_, later());
+    sink_top();
+  }
+  // Restores the heap after its top has changed: what pop_heap and push_heap do in two walks.
+  void sink_top() {
+    const Head top = heads_.front();
+    std::size_t hole = 0;
+    for (std::size_t child = 1; child < heads_.size(); child = 2 * hole + 1) {
+      if (child + 1 < heads_.size()) {
+        child += static_cast<std::size_t>(is_later(heads_[child], heads_[child + 1]));
+      }
+      if (!is_later(top, heads_[child])) break;
+      heads_[hole] = heads_[child];
+      hole = child;
+    }
+    heads_[hole] = top;
   }
 
   EntryOrder order_;
   bool newest_first_;
   bool drawn_ = false;  // the heap's top was given out and has not moved on yet
   std::vector<Cursor> cursors_;
-  std::vector<std::uint32_t> heap_;
+  std::vector<Head> heads_;
 };
 
 class BandsWalk final : public Ordering {

@@ -26,9 +26,13 @@ class EntryOrder {
       : sessions_(&sessions), by_estimate_(by_estimate) {}
 
   bool operator()(const QueueEntry& a, const QueueEntry& b) const noexcept {
-    if (by_estimate_ && a.estimate != b.estimate) return a.estimate < b.estimate;
+    if (rank(a) != rank(b)) return rank(a) < rank(b);
     if (a.created != b.created) return a.created < b.created;
     return (*sessions_)[a.session].session.id < (*sessions_)[b.session].session.id;
+  }
+  // What is compared first.
+  std::int64_t rank(const QueueEntry& entry) const noexcept {
+    return by_estimate_ ? entry.estimate : entry.created;
   }
 
  private:
