@@ -32,6 +32,17 @@ AgentIndex AgentTable::add(const AgentId& id) {
   return at;
 }
 
+void AgentTable::update_columns() const noexcept {
+  for (; columns_seen_ < changed_.size(); ++columns_seen_) {
+    const AgentIndex at = changed_[columns_seen_];
+    const std::int64_t* row = free_row(at);
+    for (SlotIndex slot = 0; slot < columns_.size(); ++slot) {
+      if (columns_[slot].capacity.empty()) continue;
+      columns_[slot].free[at] = row[slot] == kAbsentFree ? 0 : row[slot];
+    }
+  }
+}
+
 void AgentTable::insert(AgentIndex at, const AgentId& id) {
   note_move(at, true);
   insert_at(ids_, at, id);
@@ -69,6 +80,8 @@ constexpr std::size_t kMovesMax = 1024;
 
 void AgentTable::note(AgentIndex at) {
   if (changed_.size() >= std::max(kChangesMax, kChangesPerAgent * size())) {
+    update_columns();
+    columns_seen_ = 0;
     changed_.clear();
     moves_.clear();
     ++epoch_;
@@ -78,10 +91,12 @@ void AgentTable::note(AgentIndex at) {
 }
 
 void AgentTable::note_move(AgentIndex at, bool came) {
+  update_columns();  // while numbers are what they were
   ++epoch_;
   ++labels_version_;
   ++settings_epoch_;
   if (moves_.size() >= kMovesMax) {
+    columns_seen_ = 0;
     changed_.clear();
     moves_.clear();
     ++log_epoch_;
@@ -233,8 +248,7 @@ bool AgentTable::fits(AgentIndex at, const Requirement& requirement) const noexc
 void AgentTable::take(AgentIndex at, const Requirement& requirement, int sign) noexcept {
   std::int64_t* row = writable_row(at);
   for (const SlotRequest& r : requirement.slots) {
-    // The column is only written: nobody waits for it.
-    if (r.units != 0) columns_[r.slot].free[at] = row[r.slot] -= sign * r.units;
+    if (r.units != 0) row[r.slot] -= sign * r.units;
   }
   if (sign > 0) {
     containers_[at] += requirement.containers;

@@ -81,24 +81,23 @@ class AgentTable {
   const Labels& labels(AgentIndex at) const noexcept { return labels_[at]; }
   std::string_view label(AgentIndex at, std::string_view name) const noexcept;  // or empty
 
-  // Null when no agent has the slot.
+  // Null when no agent has the slot. Its `free` is as of this call.
   const SlotColumn* column(SlotIndex slot) const noexcept {
-    return slot < columns_.size() && !columns_[slot].capacity.empty() ? &columns_[slot] : nullptr;
+    if (columns_seen_ < changed_.size()) update_columns();
+    return known_column(slot);
   }
   bool has_slot(AgentIndex at, SlotIndex slot) const noexcept {
-    const SlotColumn* c = column(slot);
-    return c != nullptr && c->capacity[at] != kAbsentSlot;
+    return slot < row_width_ && free_row(at)[slot] != kAbsentFree;
   }
   std::int64_t free(AgentIndex at, SlotIndex slot) const noexcept {
-    const SlotColumn* c = column(slot);
-    return c != nullptr ? c->free[at] : 0;
+    return has_slot(at, slot) ? free_row(at)[slot] : 0;
   }
   std::int64_t observed(AgentIndex at, SlotIndex slot) const noexcept {
-    const SlotColumn* c = column(slot);
+    const SlotColumn* c = known_column(slot);
     return c != nullptr ? c->observed[at] : 0;
   }
-  // What SlotColumn::free says, by slot, side by side for who looks at one agent; kAbsentFree where
-  // it lacks the slot. Has at least column_count() entries.
+  // What is free, by slot, side by side for who looks at one agent; kAbsentFree where it lacks the
+  // slot. Has at least column_count() entries.
   const std::int64_t* free_row(AgentIndex at) const noexcept {
     return rows_.data() + std::size_t{at} * row_width_;
   }
@@ -143,6 +142,11 @@ class AgentTable {
   std::uint64_t settings_epoch() const noexcept { return settings_epoch_; }
 
  private:
+  const SlotColumn* known_column(SlotIndex slot) const noexcept {
+    return slot < columns_.size() && !columns_[slot].capacity.empty() ? &columns_[slot] : nullptr;
+  }
+  // Rows are what is written; who looks at columns is fewer, and brings them up to date.
+  void update_columns() const noexcept;
   SlotColumn& writable_column(SlotIndex slot);
   std::int64_t* writable_row(AgentIndex at) noexcept {
     return rows_.data() + std::size_t{at} * row_width_;
@@ -164,7 +168,8 @@ class AgentTable {
   std::vector<std::uint32_t> architectures_, containers_;
   std::vector<std::uint8_t> takes_;
   std::vector<Labels> labels_;
-  std::vector<SlotColumn> columns_;  // by slot
+  mutable std::vector<SlotColumn> columns_;  // by slot
+  mutable std::size_t columns_seen_ = 0;     // entries of `changed_` that their `free` has followed
   std::vector<std::int64_t, base::LargePages<std::int64_t>> rows_;
   std::size_t row_width_ = 0;                    // whole cache lines
   std::vector<std::vector<DeviceSet>> devices_;  // by slot, then by agent
