@@ -228,7 +228,8 @@ class SchedView {
   std::int64_t capacity(AgentIndex agent, SlotIndex slot) const noexcept;
   std::int64_t free(AgentIndex agent, SlotIndex slot) const noexcept;
   std::int64_t observed_free(AgentIndex agent, SlotIndex slot) const noexcept;  // before this pass
-  // The same for all agents at once, as of this call; empty when no agent of the group has the slot.
+  // The same for all agents at once, as of this call; empty when no agent of the group has the
+  // slot.
   std::span<const std::int64_t> free_column(SlotIndex slot) const noexcept;
   std::int64_t group_capacity(SlotIndex slot) const noexcept;  // of agents that take sessions
   // What each device of the slot has free; empty where the slot is not made of devices.
