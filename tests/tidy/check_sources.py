@@ -70,10 +70,12 @@ def check_include(path, header, quoted):
             if not path.startswith((*tests, *places)):
                 yield f"includes <{header}>, which only {' and '.join(places) or 'tests'} may"
             return
-    if not quoted:
-        return
     if header.startswith("bai_manager/"):
         return
+    if not quoted:
+        # In angle brackets it is ours all the same when it is a file of a room.
+        if header.split("/")[0] not in ROOMS or not (ROOT / "src" / header).exists():
+            return
     if path.startswith("include/"):
         yield f'a public header includes "{header}"'
     elif path.startswith("src/"):
