@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "storage/catalog.hpp"
@@ -224,13 +225,19 @@ SqlText scan_sql(const TableSpec& table, const Scan& scan,
   for (const Predicate& predicate : predicates) where.add(predicate);
   if (scan.after) where.add_after(scan.order, *scan.after);
   where.finish(out);
-  out.sql += " ORDER BY ";
-  for (const OrderBy& order : scan.order) {
-    out.sql += quote_name(table.columns[order.column].name);
-    out.sql += order.descending ? " DESC, " : ", ";
+  // The key decides last. Naming it twice would have the rows sorted in spite of an index.
+  std::vector<OrderBy> by = scan.order;
+  if (std::ranges::none_of(by, [](const OrderBy& order) { return order.column == 0; })) {
+    by.push_back({});
+  }
+  std::string columns;
+  for (const OrderBy& order : by) {
+    columns += columns.empty() ? "" : ", ";
+    columns += quote_name(table.columns[order.column].name);
+    columns += order.descending ? " DESC" : "";
   }
   out.values.emplace_back(std::int64_t{scan.limit});
-  out.sql += fmt::format("{} LIMIT ?{}", quote_name(table.columns.front().name), out.values.size());
+  out.sql += fmt::format(" ORDER BY {} LIMIT ?{}", columns, out.values.size());
   return out;
 }
 

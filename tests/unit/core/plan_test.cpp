@@ -159,11 +159,17 @@ TEST_CASE("an explanation is for reading: history has one row for each new kind 
   tell("capacity", 2);
   CHECK(w.session(id).pending_reason->position == 2);
   CHECK(w.history.size() == 1);
+  w.now = w.now + seconds(1);
   tell("quota", 1);
   REQUIRE(w.history.size() == 2);
   CHECK(w.history[1].error_code == "quota");
   CHECK(w.history[1].message == "why: quota");
   CHECK(w.history[1].result == SchedulingResult::NeedRetry);
+  w.restart();
+  REQUIRE(w.session(id).pending_reason != nullptr);
+  CHECK(w.session(id).pending_reason->message == "why: quota");
+  tell("quota", 1);
+  CHECK(w.history.size() == 2);  // the same reason is not written down again
   w.place(id, {"a1"});
   CHECK(w.session(id).pending_reason == nullptr);
   tell("capacity", 1);  // it waits no more
