@@ -178,25 +178,44 @@ std::string broken_slots(const State& state, std::string_view scope, const SlotM
   return {};
 }
 
+// What a keypair's policy allows its scope: sessions at a time, amounts.
+std::string broken_policy(const State& state, const Session& session, ScopeKind kind,
+                          std::string_view scope, const KeypairPolicy& policy) {
+  const Usage& usage = state.usage(kind, scope);
+  const bool is_private = session.type == SessionType::System;
+  const std::int64_t limit =
+      is_private ? policy.max_concurrent_sftp_sessions : policy.max_concurrent_sessions;
+  const std::int64_t running = is_private ? usage.sftp_sessions : usage.sessions;
+  if (limit > 0 && running >= limit) {
+    return fmt::format("{}: {} of {} concurrent {}sessions are in use", to_string(kind), running,
+                       limit, is_private ? "SFTP " : "");
+  }
+  if (is_private) return {};
+  return broken_slots(state, to_string(kind), usage.slots, session.requested_slots,
+                      policy.total_resource_slots,
+                      policy.default_for_unspecified == UnspecifiedLimit::Limited);
+}
+
+// The policy of a keypair that is not its user's main one, whose policy bounds all that the user
+// has.
+const KeypairPolicy* other_key_policy(const State& state, const Session& session) {
+  const User* owner = state.find<User>(session.user);
+  if (owner != nullptr && owner->main_access_key == session.access_key) return nullptr;
+  const auto* keypair = state.find<Keypair>(session.access_key);
+  return keypair ? state.find<KeypairPolicy>(keypair->resource_policy) : nullptr;
+}
+
 }  // namespace
 
 std::string broken_limit(const State& state, const Session& session,
                          std::span<const SessionId> leaving) {
-  const std::string user = to_string(session.user);
   if (const auto* policy = limiting_policy(state, session.user, session.access_key)) {
-    const Usage& usage = state.usage(ScopeKind::User, user);
-    const bool is_private = session.type == SessionType::System;
-    const std::int64_t limit =
-        is_private ? policy->max_concurrent_sftp_sessions : policy->max_concurrent_sessions;
-    const std::int64_t running = is_private ? usage.sftp_sessions : usage.sessions;
-    if (limit > 0 && running >= limit) {
-      return fmt::format("user: {} of {} concurrent {}sessions are in use", running, limit,
-                         is_private ? "SFTP " : "");
-    }
-    if (is_private) return {};
-    auto broken = broken_slots(state, "user", usage.slots, session.requested_slots,
-                               policy->total_resource_slots,
-                               policy->default_for_unspecified == UnspecifiedLimit::Limited);
+    auto broken = broken_policy(state, session, ScopeKind::User, to_string(session.user), *policy);
+    if (!broken.empty()) return broken;
+  }
+  if (const auto* policy = other_key_policy(state, session)) {
+    auto broken =
+        broken_policy(state, session, ScopeKind::Keypair, session.access_key.view(), *policy);
     if (!broken.empty()) return broken;
   }
   if (session.type == SessionType::System) return {};

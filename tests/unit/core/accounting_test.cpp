@@ -266,6 +266,53 @@ TEST_CASE("check_invariants sees every planted inconsistency") {
     const std::string wrong = core::check_invariants(w.state());
     ctx.changes.rollback(0);
     REQUIRE(core::check_invariants(w.state()) == "");
+TEST_CASE("a keypair that is not the main one keeps its own limits over resource groups, too") {
+  World w;
+  w.add_agent("a1");
+  w.add_agent("a2");
+  w.load(R"({"resource_groups": [{"name": "other"}],
+             "resource_group_grants": [{"resource_group": "other", "scope_kind": "domain",
+                                        "scope": "default"}],
+             "agents": [{"id": "a2", "resource_group": "other"}]})");
+  const auto second_key = [&](std::string_view policy) {
+    w.load(R"({"keypair_resource_policies": [{"name": "own", )" + std::string(policy) + R"(}],
+               "keypairs": [{"access_key": "SECOND", "user": ")" +
+           World::id_of("user") + R"(", "resource_policy": "own"}]})");
+  };
+  const auto create = [&](const char* name, const char* group, AccessKey key) {
+    CreateSession request = wanting(name, "4");
+    request.resource_group = ResourceGroupName(group);
+    Caller caller = w.caller();
+    caller.access_key = std::move(key);
+    const auto created =
+        w.input([&](core::Context& ctx) { return service::handle(ctx, caller, request); });
+    REQUIRE(created.has_value());
+    return created->id;
+  };
+  second_key(R"("max_concurrent_sessions": 0)");
+  const SessionId here = create("here", "default", AccessKey("SECOND"));
+  const SessionId there = create("there", "other", AccessKey("SECOND"));
+  const SessionId main = create("main", "other", AccessKey("USER"));
+  Plan plan;
+  plan.placements = {w.placement(here, {"a1"}), w.placement(there, {"a2"})};
+
+  std::string broken;
+  SUBCASE("amounts") {
+    second_key(R"("total_resource_slots": {"cpu": "4"})");
+    broken = "keypair: cpu: used 4 + requested 4 > limit 4 (over by 4)";
+  }
+  SUBCASE("concurrent sessions") {
+    second_key(R"("max_concurrent_sessions": 1)");
+    broken = "keypair: 1 of 1 concurrent sessions are in use";
+  }
+  const auto outcome = w.plan(plan);
+  CHECK(outcome.placed == 1);
+  CHECK(outcome.refused == 1);
+  CHECK(w.status(there) == SessionStatus::Pending);
+  CHECK(core::broken_limit(w.state(), w.session(there)) == broken);
+  CHECK(core::broken_limit(w.state(), w.session(main)) == "");
+}
+
     return wrong;
   };
   const auto in_agent = [&](auto edit) {
