@@ -98,6 +98,7 @@ CreateKernels make_create_request(const State& state, const Session& session,
     spec.cluster_hostname = kernel.cluster_hostname;
     spec.owner = session.user;
     for (const auto& [name, amount] : kernel.requested_slots) {
+      if (amount.units == 0) continue;
       spec.slots[name] = format_amount(state.slot_types().type_of(name), amount);
     }
     spec.resource_opts = session.resource_opts;

@@ -96,6 +96,7 @@ void place(Context& ctx, const Placement& placement) {
       k.agent = agent_id;
       k.agent_addr = addr;
       k.occupied_slots = k.requested_slots;
+      k.occupied_slots.prune_zeros();
       k.devices = device_grants(placement, kernel_id);
     });
   }

@@ -272,6 +272,7 @@ std::string join_words(const std::vector<std::string>& words) {
 std::string slots_text(const Mirror& mirror, std::span<const SlotRequest> amounts) {
   std::vector<std::string> words;
   for (const SlotRequest& r : amounts) {
+    if (r.units == 0) continue;
     const std::string& name = mirror.slots()[r.slot];
     words.push_back(
         fmt::format("{} {}", name,

@@ -203,6 +203,10 @@ Result<SlotMap> complete_slots(const State& state, const CreateSession& request,
   }
   return slots;
 }
+  // A slot that the group serves and the session does without is asked for as 0: so selectors can
+  // leave the agents that have it to those who need it.
+  slots.prune_zeros();
+  for (const std::string& name : served) slots.set(name, slots.get(name));
 
 // What each kernel gets, by rank.
 Result<std::vector<SlotMap>> kernel_slots(const State& state, const CreateSession& request,
@@ -213,7 +217,6 @@ Result<std::vector<SlotMap>> kernel_slots(const State& state, const CreateSessio
   for (const SlotMap& wanted : alike ? std::vector{request.slots} : request.kernel_slots) {
     auto slots = complete_slots(state, request, image, group, served, wanted);
     if (!slots) return std::unexpected(slots.error());
-    slots->prune_zeros();
     all.push_back(std::move(*slots));
   }
   if (alike) all.resize(static_cast<std::size_t>(request.cluster_size), SlotMap(all.front()));
