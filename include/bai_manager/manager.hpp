@@ -85,7 +85,10 @@ struct Options {
   Duration owed_destroy_timeout = seconds(24 * 3600);  // trying to destroy a superseded kernel
   Duration storage_backoff = milliseconds(200);        // after a refused commit
 
-  std::size_t environ_max = 64 * 1024;   // bytes of a session's environment, as JSON
+  std::size_t tag_max = 64;                   // bytes of a session's tag
+  std::size_t environ_max = 64 * 1024;        // bytes of a session's environment, as JSON
+  std::size_t resource_opts_max = 16 * 1024;  // bytes of a session's resource options, as JSON
+  std::size_t list_max = 256;  // a session's dependencies, ports, or the agents it may run on
   std::size_t script_max = 1024 * 1024;  // bytes of a startup command or bootstrap script
   std::size_t upload_max = 32 * 1024 * 1024;
   std::int64_t cluster_size_max = 1024;

@@ -54,7 +54,10 @@ void visit_fields(ServerConfig& c, Visitor& v) {
   v.integer("bai.limits.placements-max", o.placements_max, 1, 1'000'000);
   v.integer("bai.limits.planner-threads", o.planner_threads, 1, 64);
   v.integer("bai.limits.attempts-max", o.attempts_max, 1, 1000);
+  v.integer("bai.limits.tag-max", o.tag_max, 0, std::int64_t{1} << 20);
   v.integer("bai.limits.environ-max", o.environ_max, 0, std::int64_t{1} << 30);
+  v.integer("bai.limits.resource-opts-max", o.resource_opts_max, 2, std::int64_t{1} << 30);
+  v.integer("bai.limits.list-max", o.list_max, 0, 1'000'000);
   v.integer("bai.limits.script-max", o.script_max, 0, std::int64_t{1} << 30);
   v.integer("bai.limits.upload-max", o.upload_max, 1, std::int64_t{1} << 32);
   v.integer("bai.limits.cluster-size-max", o.cluster_size_max, 1, 1'000'000);

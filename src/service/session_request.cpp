@@ -31,6 +31,8 @@ using core::Context;
 constexpr std::int64_t kDefaultShmem = 64LL << 20;
 constexpr std::int64_t kDefaultMinMem = 1LL << 30;
 constexpr std::int64_t kDefaultMinCpu = 1000;
+constexpr Duration kBatchTimeoutMax = seconds(10LL * 365 * 24 * 3600);
+constexpr std::size_t kAgentIdMax = 255;
 constexpr std::string_view kShmemLabel = "ai.backend.resource.preferred.shmem";
 
 std::unexpected<Error> invalid(std::string message, std::string kind = "invalid-api-parameters") {
@@ -201,12 +203,12 @@ Result<SlotMap> complete_slots(const State& state, const CreateSession& request,
                                  text(name, slots.get(name)), image.canonical, text(name, least)));
     }
   }
-  return slots;
-}
   // A slot that the group serves and the session does without is asked for as 0: so selectors can
   // leave the agents that have it to those who need it.
   slots.prune_zeros();
   for (const std::string& name : served) slots.set(name, slots.get(name));
+  return slots;
+}
 
 // What each kernel gets, by rank.
 Result<std::vector<SlotMap>> kernel_slots(const State& state, const CreateSession& request,
@@ -318,6 +320,41 @@ Status check_image_ports(const CreateSession& request, const Image& image) {
   return {};
 }
 
+// Whatever a session brings along stays in memory as long as it does.
+Status check_sizes(const Context& ctx, const CreateSession& request) {
+  const Options& options = ctx.options;
+  if (request.tag.size() > options.tag_max) {
+    return invalid(fmt::format("tag: can have {} bytes at most", options.tag_max));
+  }
+  if (request.environ.dump().size() > options.environ_max) {
+    return invalid(fmt::format("environ: is larger than {} bytes", options.environ_max));
+  }
+  if (request.resource_opts.dump().size() > options.resource_opts_max) {
+    return invalid(
+        fmt::format("resource_opts: is larger than {} bytes", options.resource_opts_max));
+  }
+  for (const auto* text : {&request.startup_command, &request.bootstrap_script}) {
+    if (text->size() > options.script_max) {
+      return invalid(fmt::format("startup_command and bootstrap_script can have {} bytes at most",
+                                 options.script_max));
+    }
+  }
+  const std::array lists = {std::pair{"dependencies", request.dependencies.size()},
+                            std::pair{"preopen_ports", request.preopen_ports.size()},
+                            std::pair{"agents", request.agents.size()}};
+  for (const auto& [name, size] : lists) {
+    if (size > options.list_max) {
+      return invalid(fmt::format("{}: can have {} entries at most", name, options.list_max));
+    }
+  }
+  for (const std::string& agent : request.agents) {
+    if (agent.size() > kAgentIdMax) {
+      return invalid(fmt::format("agents: an id can have {} bytes at most", kAgentIdMax));
+    }
+  }
+  return {};
+}
+
 Status check_texts(const Context& ctx, const CreateSession& request) {
   if (!is_valid_session_name(request.name)) {
     return invalid(
@@ -326,6 +363,11 @@ Status check_texts(const Context& ctx, const CreateSession& request) {
                     request.name));
   }
   if (!request.environ.is_object()) return invalid("environ: must be an object of texts");
+  for (const auto& [name, value] : request.environ.members()) {
+    if (name.empty() || name.find('=') != name.npos || name.find('\0') != name.npos) {
+      return invalid(fmt::format("environ: {} is no name of a variable", Json(name).dump()));
+    }
+  }
   if (!request.resource_opts.is_object()) return invalid("resource_opts: must be an object");
   for (const char* rule : {"agent_labels", "preferred_agent_labels"}) {
     if (!is_label_rule(request.resource_opts[rule])) {
@@ -333,15 +375,6 @@ Status check_texts(const Context& ctx, const CreateSession& request) {
           fmt::format("resource_opts.{}: must be an object like {{\"rack\": \"r1\", "
                       "\"gpu-model\": [\"A100\", \"H100\"]}}",
                       rule));
-    }
-  }
-  if (request.environ.dump().size() > ctx.options.environ_max) {
-    return invalid(fmt::format("environ: is larger than {} bytes", ctx.options.environ_max));
-  }
-  for (const auto* text : {&request.startup_command, &request.bootstrap_script}) {
-    if (text->size() > ctx.options.script_max) {
-      return invalid(fmt::format("startup_command and bootstrap_script can have {} bytes at most",
-                                 ctx.options.script_max));
     }
   }
   const bool batch = request.type == SessionType::Batch;
@@ -354,6 +387,10 @@ Status check_texts(const Context& ctx, const CreateSession& request) {
     return invalid("batch_timeout: only batch sessions have one");
   if (request.batch_timeout && request.batch_timeout->ns <= 0) {
     return invalid("batch_timeout: must be longer than 0");
+  }
+  if (request.batch_timeout && *request.batch_timeout > kBatchTimeoutMax) {
+    return invalid(
+        fmt::format("batch_timeout: can be {} seconds at most", kBatchTimeoutMax.ms() / 1000));
   }
   if (request.priority < 0 || request.priority > 100) return invalid("priority: must be 0 to 100");
   if (!request.callback_url.empty()) {
@@ -496,8 +533,8 @@ const Image* find_image(const State& state, std::string_view name, std::string_v
 Result<SessionDraft> draft_session(Context& ctx, const Caller& caller, const CreateSession& request,
                                    const Keypair& owner) {
   const State& state = ctx.state();
-  for (const Status& status :
-       {check_texts(ctx, request), check_ports(request), check_dependencies(state, request)}) {
+  for (const Status& status : {check_sizes(ctx, request), check_texts(ctx, request),
+                               check_ports(request), check_dependencies(state, request)}) {
     if (!status) return std::unexpected(status.error());
   }
   const User* user = state.find<User>(owner.user);
