@@ -58,7 +58,7 @@ bool concerns_planner(EntityKind kind) {
 }
 
 template <class T>
-void append(std::vector<T>& to, std::vector<T>& from) {
+void append(std::vector<T>& to, auto& from) {
   to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
   from.clear();
 }
@@ -171,12 +171,17 @@ void Manager::Impl::find_out(std::shared_ptr<Batch> batch) {
                                       found = std::move(found)](Impl& loop) mutable {
       if (!found) {
         loop.env_.loop.run_after(loop.options_.storage_backoff,
+        loop.refuse_meanwhile(*batch);
                                  loop.guarded([batch = std::move(batch)](Impl& again) mutable {
                                    again.find_out(std::move(batch));
                                  }));
         return;
       }
       const bool applied = found->version == batch->frozen->version;
+      {
+        const std::lock_guard lock(loop.mutex_);
+        loop.refusing_ = false;
+      }
       if (applied) return loop.committed(std::move(batch), {});
       loop.committed(std::move(batch), fail(ErrorCode::Unavailable, "the commit was not applied"));
     }));
@@ -184,6 +189,41 @@ void Manager::Impl::find_out(std::shared_ptr<Batch> batch) {
 }
 
 // Goes back to what is durable. Actions are refused; everything else is handled again.
+// Nobody can say when storage will be there again: clients are told so instead of being kept. What
+// is in doubt waits for its outcome.
+void Manager::Impl::refuse_meanwhile(const Batch& in_doubt) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(refusing_, true)) return;
+  }
+  std::vector<Input> inputs = std::exchange(growing_, {}).inputs;
+  changes_.take();
+  state_.restore(*in_doubt.frozen);
+  refuse_actions(
+      std::move(inputs),
+      {ErrorCode::Unavailable, "Storage does not answer at the moment", "service-unavailable", {}});
+}
+
+// Of these inputs and of those that wait. The others are handled again, before those.
+void Manager::Impl::refuse_actions(std::vector<Input> inputs, const Error& refusal) {
+  std::vector<Input> refused;
+  {
+    const std::lock_guard lock(mutex_);
+    append(inputs, queue_);
+    queue_.clear();
+    for (Input& input : inputs) {
+      if (input.is_action) {
+        refused.push_back(std::move(input));
+      } else {
+        queue_.push_back(std::move(input));
+      }
+    }
+  }
+  for (Input& input : refused) {
+    if (input.finish) input.finish(&refusal);
+  }
+}
+
 void Manager::Impl::commit_failed(std::shared_ptr<Batch> batch, const Error& error) {
   log(LogLevel::Error, fmt::format("storage refused a commit: {}", error.message));
   std::vector<Input> inputs = std::move(batch->inputs);
@@ -205,6 +245,8 @@ void Manager::Impl::commit_failed(std::shared_ptr<Batch> batch, const Error& err
       if (input->is_action || poisoned) {
         refused.push_back(std::move(*input));
       } else {
+      } else if (poisoned) {
+        handle_later(std::move(*input));
         queue_.push_front(std::move(*input));
       }
     }
@@ -223,6 +265,16 @@ void Manager::Impl::commit_failed(std::shared_ptr<Batch> batch, const Error& err
 }
 
 void Manager::Impl::publish(Batch& batch) {
+// An input that nobody will bring again - a timer, an agent's answer - and that shared a commit
+// with what storage does not take, or is that itself: it comes back ever more rarely.
+void Manager::Impl::handle_later(Input input) {
+  constexpr std::uint32_t kDoublingsMax = 8;
+  const std::int64_t factor = std::int64_t{1} << std::min(input.refusals++, kDoublingsMax);
+  env_.loop.run_after(
+      options_.storage_backoff * factor,
+      guarded([input = std::move(input)](Impl& self) mutable { self.enqueue(std::move(input)); }));
+}
+
   auto published = std::make_shared<const Snapshot>(std::move(batch.frozen));
   {
     const std::lock_guard lock(mutex_);

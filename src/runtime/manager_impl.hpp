@@ -34,6 +34,7 @@ struct Input {
   std::move_only_function<void(const Error*)> finish;
   bool is_action = false;
 };
+  std::uint32_t refusals = 0;  // commits with it that storage will not take, so far
 
 // The inputs of one commit and what they led to.
 struct Batch {
@@ -91,6 +92,9 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   void find_out(std::shared_ptr<Batch> batch);
   void commit_failed(std::shared_ptr<Batch> batch, const Error& error);
   void publish(Batch& batch);
+  void refuse_meanwhile(const Batch& in_doubt);
+  void refuse_actions(std::vector<Input> inputs, const Error& refusal);
+  void handle_later(Input input);
   void feed_planner(const Batch& batch);
   void send(core::Command command);
   void arm_timers(Batch& batch);
@@ -142,7 +146,7 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   bool turn_posted_ = false;
   bool closing_ = false;
   bool closed_ = false;    // everybody has been answered; nothing is taken any more
-  bool refusing_ = false;  // storage is down: actions are refused at once
+  bool refusing_ = false;  // storage is down or does not answer: actions are refused at once
   bool idle_ = true;       // nothing queued, growing or in flight
   std::condition_variable became_idle_;
   SnapshotPtr snapshot_;

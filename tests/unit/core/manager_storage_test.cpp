@@ -168,26 +168,61 @@ TEST_CASE("in doubt, and not stored: the action is refused, everything else is d
   for (const SimKernelRecord& record : site.cluster.all_records()) CHECK(record.creates == 1);
 }
 
-TEST_CASE("in doubt while nothing can be read: it waits until storage says what it holds") {
+TEST_CASE("in doubt while nothing can be read: it waits, and what comes after it is refused") {
+  for (const Fault fault : {Fault::LoseAnswer, Fault::LoseCommit}) {
+    Options options;
+    options.batch_max = 1;
+    Site site(options);
+    site.env.run();
+    site.storage->fail_next_commits(fault, 1);
+    site.storage->fail_reads(true);
+    const auto answer = site.submit(World::request("sess"));
+    const auto growing = site.submit(World::request("growing"));  // handled, not stored
+    const auto queued = site.submit(World::request("queued"));
+    site.env.advance(seconds(1));
+    CHECK_FALSE(answer->has_value());
+    for (const auto& one : {growing, queued}) {
+      REQUIRE(one->has_value());
+      CHECK((*one)->error().code == ErrorCode::Unavailable);
+    }
+    CHECK(site.manager->statistics().storage_down);
+    const auto at_once = site.submit(World::request("later"));
+    REQUIRE(at_once->has_value());
+    CHECK((*at_once)->error().code == ErrorCode::Unavailable);
+    site.env.advance(seconds(20));
+    CHECK_FALSE(answer->has_value());
+    CHECK(site.manager->snapshot()->count<Session>() == 0);
+
+    site.storage->fail_reads(false);
+    site.env.advance(seconds(1));
+    const bool is_stored = fault == Fault::LoseAnswer;
+    REQUIRE(answer->has_value());
+    CHECK((*answer)->has_value() == is_stored);
+    CHECK(site.manager->snapshot()->count<Session>() == (is_stored ? 1U : 0U));
+    CHECK_FALSE(site.manager->statistics().storage_down);
+    CHECK(site.ask(World::request("growing")).has_value());
+    CHECK(site.manager->check_invariants() == "");
+  }
+}
+
+TEST_CASE("events that come while in doubt are handled when storage is there again") {
   Site site;
+  const SessionId id = site.create("sess", kLocalImage);
+  REQUIRE(site.becomes(id, SessionStatus::Running));
   site.env.run();
   site.storage->fail_next_commits(Fault::LoseAnswer, 1);
   site.storage->fail_reads(true);
-  const auto answer = site.submit(World::request("sess"));
-  const auto later = site.submit(World::request("later"));
-  site.env.advance(seconds(20));
-  CHECK_FALSE(answer->has_value());
-  CHECK(site.manager->snapshot()->count<Session>() == 0);
-  const auto third = site.submit(World::request("third"));
-  site.env.advance(seconds(1));
-  CHECK_FALSE(third->has_value());
+  const auto answer = site.submit(World::request("other"));
+  const KernelId kernel = site.manager->snapshot()->kernels_of(id).front()->id;
+  std::optional<bool> done;
+  site.manager->deliver({AgentId("a1"), KernelTerminated{kernel, id, "self-terminated", 0, ""}},
+                        [&](bool taken) { done = taken; });
+  site.env.advance(seconds(5));
+  CHECK_FALSE(done.has_value());
   site.storage->fail_reads(false);
   site.env.advance(seconds(1));
-  for (const auto& one : {answer, later, third}) {
-    REQUIRE(one->has_value());
-    CHECK((*one)->has_value());
-  }
-  CHECK(site.manager->snapshot()->count<Session>() == 3);
+  CHECK(done == true);
+  CHECK(site.status(id) == SessionStatus::Terminated);
 }
 
 TEST_CASE("a crash while in doubt: the next manager sees what storage holds") {
@@ -232,6 +267,68 @@ TEST_CASE("an input that storage will never take is given up, and does not stop 
   CHECK_FALSE(*done);  // deliver it again
   site.env.advance(seconds(1));
   CHECK(site.ask(World::request("other")).has_value());
+}
+
+// A manager whose storage refuses when told to, and one agent.
+struct PoisonedSite {
+  Site site;
+  std::shared_ptr<Poisoned> storage = std::make_shared<Poisoned>(site.rows);
+  explicit PoisonedSite(Options options = {}) : site(options) {
+    site.crash();
+    site.used = storage;
+    site.open();
+    site.env.advance(seconds(10));
+  }
+};
+
+TEST_CASE("timers that shared a commit with what storage never takes come again") {
+  PoisonedSite p;
+  Site& site = p.site;
+  SUBCASE("a session's deadline") {
+    const auto fixture = Json::parse(R"({"resource_groups": [{"name": "default",
+                                                              "pending_timeout": 60}]})");
+    auto request = LoadFixture{*fixture};
+    site.manager->submit<LoadFixture>(Caller::system(), request, [](auto) {});
+    CreateSession large = World::request("large");
+    large.slots.set("cpu", Amount{1'000'000});
+    const auto created = site.ask(large);
+    REQUIRE(created.has_value());
+    site.env.advance(seconds(58));
+    REQUIRE(site.status(created->id) == SessionStatus::Pending);
+    p.storage->refuse = 3;
+    site.env.advance(seconds(4));
+    REQUIRE(p.storage->refuse == 0);
+    CHECK(site.status(created->id) == SessionStatus::Cancelled);
+  }
+  SUBCASE("an agent's silence") {
+    site.cluster.crash(AgentId("a1"), false);
+    const auto is_lost = [&] {
+      return site.manager->snapshot()->find<Agent>(AgentId("a1"))->status == AgentStatus::Lost;
+    };
+    site.env.advance(seconds(30));
+    REQUIRE_FALSE(is_lost());
+    p.storage->refuse = 2;
+    site.env.advance(seconds(15));
+    REQUIRE(p.storage->refuse == 0);
+    CHECK(is_lost());
+  }
+}
+
+TEST_CASE("an agent's answer that storage refuses to take note of is not lost") {
+  PoisonedSite p;
+  Site& site = p.site;
+  const SessionId id = site.create("sess", kLocalImage);
+  REQUIRE(site.becomes(id, SessionStatus::Running));
+  site.env.advance(seconds(1));
+  REQUIRE(site.ask(DestroySession{.id = id}).has_value());
+  site.cluster.set_sink([&](AgentEvent event, std::move_only_function<void(bool)> done) {
+    if (std::holds_alternative<KernelTerminated>(event.body)) return done(true);
+    site.manager->deliver(std::move(event), std::move(done));
+  });
+  p.storage->refuse = 2;
+  site.env.advance(seconds(5));
+  REQUIRE(p.storage->refuse == 0);
+  CHECK(site.status(id) == SessionStatus::Terminated);
 }
 
 TEST_CASE("a plan that storage never takes is tried ever more rarely, and the rest goes on") {
