@@ -76,6 +76,7 @@ struct Options {
   Duration create_timeout = seconds(900);       // CREATING
   Duration terminate_timeout = seconds(300);    // TERMINATING; then ended here, destroy still owed
   Duration recheck_interval = seconds(15);      // ask again about what no event has reported
+  Duration running_recheck = seconds(600);      // ask every agent whether its kernels still run
   Duration command_timeout = seconds(60);       // an agent's answer to a command
   Duration create_call_timeout = seconds(900);  // ... to create_kernels, which may take minutes
   Duration call_timeout = seconds(30);          // ... to execute, logs, files

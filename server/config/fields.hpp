@@ -67,6 +67,7 @@ void visit_fields(ServerConfig& c, Visitor& v) {
   v.time("bai.timeouts.create", o.create_timeout, 0.001, kMaxSeconds);
   v.time("bai.timeouts.terminate", o.terminate_timeout, 0.001, kMaxSeconds);
   v.time("bai.timeouts.recheck-interval", o.recheck_interval, 0.001, kMaxSeconds);
+  v.time("bai.timeouts.running-recheck", o.running_recheck, 1.0, kMaxSeconds);
   v.time("bai.timeouts.command", o.command_timeout, 0.001, kMaxSeconds);
   v.time("bai.timeouts.create-call", o.create_call_timeout, 0.001, kMaxSeconds);
   v.time("bai.timeouts.call", o.call_timeout, 0.001, kMaxSeconds);

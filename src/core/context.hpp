@@ -38,7 +38,7 @@ struct Command {
   Errand errand;
 };
 
-enum class TimerKind : std::uint8_t { Session, Agent, Operation, Eviction };
+enum class TimerKind : std::uint8_t { Session, Agent, Operation, Eviction, Census };
 struct Timer {  // handled by on_timer, which looks at the row again
   Timestamp at;
   TimerKind kind{};

@@ -344,6 +344,32 @@ void drive(Context& ctx, const SessionId& id) {
   advance(ctx, id);
 }
 
+// Every agent has its own place in the period, so they are not asked together, and an agent that
+// comes and goes has one timer all the same.
+Timestamp next_census(const AgentId& agent, Timestamp after, Duration period) {
+  std::uint64_t place = 14695981039346656037ULL;  // FNV-1a
+  for (const char c : agent.view()) {
+    place = (place ^ static_cast<std::uint8_t>(c)) * 1099511628211ULL;
+  }
+  const std::int64_t step = std::max(period, seconds(1)).ns;
+  const auto offset = static_cast<std::int64_t>(place % static_cast<std::uint64_t>(step));
+  return Timestamp{((after.ns - offset) / step + 1) * step + offset};
+}
+
+void take_census(Context& ctx, const AgentId& id) {
+  const Agent* agent = ctx.state().find<Agent>(id);
+  if (agent == nullptr || agent->status != AgentStatus::Alive) return;  // asked when it is back
+  ctx.state().table<Kernel>().for_each_in(
+      index::kKernelByAgent,
+      IndexPrefix{}.add(id.view()).add(to_string(KernelStatus::Running)).str(),
+      [&](const Kernel& kernel) {
+        ask(ctx, kernel, Purpose::AskRunning);
+        return true;
+      });
+  ctx.outbox.timers.push_back(
+      {next_census(id, ctx.now, ctx.options.running_recheck), TimerKind::Census, id.str()});
+}
+
 void reset_kernels(Context& ctx, const SessionId& id) {
   for (const auto& kernel : ctx.state().kernels_of(id)) {
     // A kernel id that an agent may have seen is never used again: no answer or event about the

@@ -51,6 +51,11 @@ void owe_destroy(Context& ctx, const AgentId& agent, const KernelId& kernel,
                  const SessionId& session, std::string_view reason);
 void drive_operation(Context& ctx, const OperationId& id);
 
+// Asks an agent about every kernel that runs on it, and arms its own next time: the end of one may
+// have been reported to nobody. Agents take turns over `Options::running_recheck`.
+void take_census(Context& ctx, const AgentId& agent);
+Timestamp next_census(const AgentId& agent, Timestamp after, Duration period);
+
 // Sends a command to an agent; false when there is no such agent.
 bool send(Context& ctx, const AgentId& agent, AgentRequest request, Duration timeout,
           Errand errand);

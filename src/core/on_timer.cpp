@@ -147,6 +147,9 @@ void on_timer(Context& ctx, const Timer& timer) {
     case TimerKind::Eviction:
       evict_ended(ctx);
       break;
+    case TimerKind::Census:
+      take_census(ctx, AgentId(timer.id));
+      break;
   }
 }
 
@@ -170,6 +173,11 @@ void collect_timers(const Change& change, const Options& options, std::vector<Ti
       const Timestamp due = now.status == AgentStatus::Alive ? now.last_seen + options.agent_timeout
                                                              : now.lost_at + options.lost_grace;
       add({}, due, TimerKind::Agent, now.id.str());
+      // Just loaded ones were not seen yet: on_resume arms theirs.
+      if (now.status == AgentStatus::Alive && now.last_seen.ns != 0) {
+        add({}, next_census(now.id, now.last_seen, options.running_recheck), TimerKind::Census,
+            now.id.str());
+      }
       break;
     }
     case EntityKind::Operation: {
@@ -193,6 +201,8 @@ void on_resume(Context& ctx) {
   for (const AgentId& id : alive) {
     ctx.changes.update_volatile<Agent>(id, [&](Agent& agent) { agent.last_seen = ctx.now; });
     reconcile_agent(ctx, id);
+    ctx.outbox.timers.push_back(
+        {next_census(id, ctx.now, ctx.options.running_recheck), TimerKind::Census, id.str()});
   }
   // What waits on no agent, or on one that is not there, keeps its deadlines.
   std::vector<SessionId> waiting;

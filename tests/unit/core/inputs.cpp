@@ -99,6 +99,9 @@ void add_times(std::vector<Input>& inputs, const SessionId& session) {
   timer("the deadline", seconds(100'000), core::TimerKind::Session, to_string(session));
   timer("a timer of nobody", {}, core::TimerKind::Session, "nonsense");
   timer("an operation's timer of nobody", {}, core::TimerKind::Operation, to_string(session));
+  for (const char* agent : {"a1", "nobody"}) {
+    timer(std::string("census of ") + agent, {}, core::TimerKind::Census, agent);
+  }
   for (const char* agent : {"a1", "a2", "nobody"}) {
     timer(std::string("silence of ") + agent, seconds(50), core::TimerKind::Agent, agent);
     inputs.push_back({std::string("the loss of ") + agent, [agent](World& w) {
