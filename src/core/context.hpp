@@ -7,6 +7,7 @@
 #include "bai_manager/agent.hpp"
 #include "bai_manager/env.hpp"
 #include "bai_manager/manager.hpp"
+#include "bai_manager/policy.hpp"
 #include "model/changeset.hpp"
 
 namespace bai::core {
@@ -71,6 +72,7 @@ struct Context {
   Entropy& entropy;
   const Options& options;
   Timestamp& last_created;  // of the newest session: the order of creation is one of times
+  const PolicyRegistry* policies = nullptr;  // null: resource groups are not checked against them
 
   const State& state() const noexcept { return changes.state(); }
 };

@@ -104,7 +104,8 @@ void Manager::Impl::turn() {
 void Manager::Impl::handle(Input input) {
   const auto changes = changes_.checkpoint();
   const auto outbox = growing_.outbox.mark();
-  core::Context ctx{changes_, growing_.outbox, now(), env_.entropy, options_, last_created_};
+  core::Context ctx{changes_, growing_.outbox, now(),          env_.entropy,
+                    options_, last_created_,   policies_.get()};
   if (input.handle(ctx)) {
     core::admit_reserved(ctx, changes);
   } else {
@@ -170,25 +171,24 @@ void Manager::Impl::find_out(std::shared_ptr<Batch> batch) {
     self.env_.loop.post(self.guarded([batch = std::move(batch),
                                       found = std::move(found)](Impl& loop) mutable {
       if (!found) {
-        loop.env_.loop.run_after(loop.options_.storage_backoff,
         loop.refuse_meanwhile(*batch);
+        loop.env_.loop.run_after(loop.options_.storage_backoff,
                                  loop.guarded([batch = std::move(batch)](Impl& again) mutable {
                                    again.find_out(std::move(batch));
                                  }));
         return;
       }
-      const bool applied = found->version == batch->frozen->version;
       {
         const std::lock_guard lock(loop.mutex_);
         loop.refusing_ = false;
       }
+      const bool applied = found->version == batch->frozen->version;
       if (applied) return loop.committed(std::move(batch), {});
       loop.committed(std::move(batch), fail(ErrorCode::Unavailable, "the commit was not applied"));
     }));
   }));
 }
 
-// Goes back to what is durable. Actions are refused; everything else is handled again.
 // Nobody can say when storage will be there again: clients are told so instead of being kept. What
 // is in doubt waits for its outcome.
 void Manager::Impl::refuse_meanwhile(const Batch& in_doubt) {
@@ -224,6 +224,7 @@ void Manager::Impl::refuse_actions(std::vector<Input> inputs, const Error& refus
   }
 }
 
+// Goes back to what is durable. Actions are refused; everything else is handled again.
 void Manager::Impl::commit_failed(std::shared_ptr<Batch> batch, const Error& error) {
   log(LogLevel::Error, fmt::format("storage refused a commit: {}", error.message));
   std::vector<Input> inputs = std::move(batch->inputs);
@@ -231,7 +232,7 @@ void Manager::Impl::commit_failed(std::shared_ptr<Batch> batch, const Error& err
   growing_ = {};
   changes_.take();
   state_.restore(snapshot()->state());
-  // A row that storage will never take must not come back for ever.
+  // A row that storage will never take must not come back at once for ever.
   const bool poisoned = error.code != ErrorCode::Unavailable;
   const Error refusal{ErrorCode::Unavailable,
                       fmt::format("The change could not be stored: {}", error.message),
@@ -242,11 +243,11 @@ void Manager::Impl::commit_failed(std::shared_ptr<Batch> batch, const Error& err
     const std::lock_guard lock(mutex_);
     storage_down_ = refusing_ = true;
     for (auto input = inputs.rbegin(); input != inputs.rend(); ++input) {
-      if (input->is_action || poisoned) {
+      if (input->is_action || (poisoned && input->finish)) {
         refused.push_back(std::move(*input));
-      } else {
       } else if (poisoned) {
         handle_later(std::move(*input));
+      } else {
         queue_.push_front(std::move(*input));
       }
     }
@@ -264,7 +265,6 @@ void Manager::Impl::commit_failed(std::shared_ptr<Batch> batch, const Error& err
                       }));
 }
 
-void Manager::Impl::publish(Batch& batch) {
 // An input that nobody will bring again - a timer, an agent's answer - and that shared a commit
 // with what storage does not take, or is that itself: it comes back ever more rarely.
 void Manager::Impl::handle_later(Input input) {
@@ -275,6 +275,7 @@ void Manager::Impl::handle_later(Input input) {
       guarded([input = std::move(input)](Impl& self) mutable { self.enqueue(std::move(input)); }));
 }
 
+void Manager::Impl::publish(Batch& batch) {
   auto published = std::make_shared<const Snapshot>(std::move(batch.frozen));
   {
     const std::lock_guard lock(mutex_);

@@ -43,11 +43,11 @@ Status Manager::Impl::start() {
     agents_ = std::make_shared<runtime::MeasuredGateway>(ports_.agents, ports_.metrics, env_.clock,
                                                          weak_from_this());
   }
-  auto policies = ports_.policies;
-  if (!policies) {
+  policies_ = ports_.policies;
+  if (!policies_) {
     auto builtin = builtin_policies();
     if (!builtin) return std::unexpected(builtin.error());
-    policies = *builtin;
+    policies_ = *builtin;
   }
   constexpr std::uint32_t kPlannerThreadsMax = 64;
   if (options_.planner_threads < 1 || options_.planner_threads > kPlannerThreadsMax) {
@@ -81,11 +81,10 @@ Status Manager::Impl::start() {
   PlanLimits limits;
   limits.sessions_max = options_.placements_max;
   job_threads_ = std::make_unique<runtime::JobThreads>(options_.planner_threads);
-  planner_ =
-      std::make_unique<Planner>(std::move(policies), limits,
-                                [threads = job_threads_.get()](std::size_t count, const auto& job) {
-                                  threads->run(count, job);
-                                });
+  planner_ = std::make_unique<Planner>(
+      policies_, limits, [threads = job_threads_.get()](std::size_t count, const auto& job) {
+        threads->run(count, job);
+      });
   auto loaded = std::make_shared<Batch>();
   for (const EntityInfo* info : all_entities()) {
     if (info->residence == Residence::Cold) continue;

@@ -27,14 +27,15 @@
 namespace bai {
 
 // Something to handle on the loop. An action is handled once; everything else is kept until what it
-// changed is durable, and handled again when a commit fails.
+// changed is durable, and handled again when a commit fails - unless storage will never take that
+// commit, and somebody learns from `finish` that the input has to be brought again.
 struct Input {
   std::move_only_function<Status(core::Context&)> handle;
   // After publishing (null), or when it will never be handled (the reason).
   std::move_only_function<void(const Error*)> finish;
   bool is_action = false;
-};
   std::uint32_t refusals = 0;  // commits with it that storage will not take, so far
+};
 
 // The inputs of one commit and what they led to.
 struct Batch {
@@ -91,10 +92,10 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   void committed(std::shared_ptr<Batch> batch, Status status);
   void find_out(std::shared_ptr<Batch> batch);
   void commit_failed(std::shared_ptr<Batch> batch, const Error& error);
-  void publish(Batch& batch);
   void refuse_meanwhile(const Batch& in_doubt);
   void refuse_actions(std::vector<Input> inputs, const Error& refusal);
   void handle_later(Input input);
+  void publish(Batch& batch);
   void feed_planner(const Batch& batch);
   void send(core::Command command);
   void arm_timers(Batch& batch);
@@ -126,6 +127,7 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   bool storage_down_ = false;
   repo::StoredVersion stored_;
   Timestamp last_now_, last_created_;
+  std::shared_ptr<const PolicyRegistry> policies_;
   std::set<core::Timer> timers_;
   Executor::TimerId armed_ = 0;
   Timestamp armed_for_;

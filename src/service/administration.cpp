@@ -14,6 +14,8 @@ namespace {
 
 using core::Context;
 
+constexpr std::int64_t kPendingTimeoutMax = 10LL * 365 * 24 * 3600;
+
 std::unexpected<Error> invalid(std::string message) {
   return fail(ErrorCode::InvalidArgument, std::move(message), "invalid-api-parameters");
 }
@@ -62,6 +64,21 @@ bool lacks_key(const E& row) {
   }
 }
 
+// A group that cannot be planned would be found out at its next pass, and stand still.
+Status check_row(const Context& ctx, const ResourceGroup& group) {
+  if (group.pending_timeout_s < 0 || group.pending_timeout_s > kPendingTimeoutMax) {
+    return invalid(fmt::format("resource group \"{}\": pending_timeout must be 0 to {} seconds",
+                               group.name.view(), kPendingTimeoutMax));
+  }
+  if (ctx.policies == nullptr) return {};
+  const Status ok = ctx.policies->check(group);
+  return ok ? Status{} : invalid(ok.error().message);
+}
+template <class E>
+Status check_row(const Context&, const E&) {
+  return {};
+}
+
 template <class E>
 Status load_row(Context& ctx, const EntityInfo& info, const Json& object,
                 LoadFixture::Result& result) {
@@ -73,6 +90,7 @@ Status load_row(Context& ctx, const EntityInfo& info, const Json& object,
   }
   const E* present = ctx.state().find<E>(Table<E>::key_of(row));
   if (present == nullptr) {
+    if (auto ok = check_row(ctx, row); !ok) return ok;
     stamp_created(row, ctx.now);
     ctx.changes.insert(std::move(row));
     ++result.inserted;
@@ -81,6 +99,7 @@ Status load_row(Context& ctx, const EntityInfo& info, const Json& object,
   // Members that the document does not name keep their values.
   E merged = *present;
   if (auto ok = row_from_json(info, &merged, object, ctx.state().slot_types()); !ok) return ok;
+  if (auto ok = check_row(ctx, merged); !ok) return ok;
   ctx.changes.update<E>(Table<E>::key_of(*present), [&](E& r) { r = std::move(merged); });
   ++result.replaced;
   return {};

@@ -170,4 +170,43 @@ TEST_CASE("a fixture that fails at its end leaves nothing of its beginning") {
   CHECK_FALSE(w.state().slot_types().knows("npu.device"));
 }
 
+TEST_CASE("a resource group that could not be planned is refused, with the reason") {
+  World w;
+  const auto error = [&](const std::string& fields) {
+    return error_of(
+        w, R"({"resource_groups": [{"name": "other"}, {"name": "gpus", )" + fields + "}]}");
+  };
+  const std::string unknown = error(R"("scheduler": "unknown-x")");
+  CHECK(unknown.starts_with("resource_groups[1]: "));
+  CHECK(unknown.find("gpus") != std::string::npos);
+  CHECK(unknown.find("unknown-x") != std::string::npos);
+  CHECK(unknown.find("drf") != std::string::npos);  // one that there is
+  CHECK(error(R"("agent_selection_strategy": "unknown-y")").find("unknown-y") != std::string::npos);
+  const std::string option = error(R"("policy_options": {"preemptoin": {}})");
+  CHECK(option.find("gpus") != std::string::npos);
+  CHECK(option.find("preemptoin") != std::string::npos);
+  CHECK(error(R"("policy_options": {"sequencer": {"half_life": "x"}})").find("half_life") !=
+        std::string::npos);
+}
+
+TEST_CASE("A5: a row from elsewhere may name the scheduler to fall back to") {
+  World w;
+  CHECK(error_of(w, R"({"resource_groups": [{"name": "imported", "scheduler": "unknown-x",
+                        "policy_options": {"scheduler_fallback": "drf"}}]})") == "");
+}
+
+TEST_CASE("a pending timeout is one that can be waited for") {
+  World w;
+  const auto error = [&](const std::string& seconds) {
+    return error_of(
+        w, R"({"resource_groups": [{"name": "default", "pending_timeout": )" + seconds + "}]}");
+  };
+  CHECK(error("315360000") == "");
+  w.add_agent("a1");
+  CHECK(w.session(w.create(World::request("sess"))).deadline == w.now + seconds(315'360'000));
+  for (const char* wrong : {"315360001", "-1", "9223372037"}) {
+    CHECK(error(wrong).find("pending_timeout must be 0 to 315360000") != std::string::npos);
+  }
+}
+
 }  // namespace bai::test

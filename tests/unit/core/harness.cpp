@@ -41,6 +41,7 @@ SlotMap slots(std::initializer_list<std::pair<const char*, const char*>> amounts
 }
 
 World::World() {
+  REQUIRE(add_builtin_policies(policies).has_value());
   REQUIRE(storage_->open(repo::make_schema()).has_value());
   load(kBase);
   add_user("user");

@@ -152,10 +152,13 @@ class World {
   void put_session(const SessionId& id, const std::function<void(Session&)>& edit);
   void put_kernel(const KernelId& id, const std::function<void(Kernel&)>& edit);
 
-  core::Context context() { return {*changes_, outbox_, now, entropy, options, last_created_}; }
+  core::Context context() {
+    return {*changes_, outbox_, now, entropy, options, last_created_, &policies};
+  }
 
   Timestamp now{1'767'225'600'000'000'000};
   Options options;
+  PolicyRegistry policies;  // the built-in ones
   Counter entropy;
   std::vector<core::Command> commands;
   std::vector<AgentId> forgotten;
