@@ -223,6 +223,11 @@ struct KernelTerminated {
   std::int64_t exit_code = -1;
   std::string log;  // tail of the console output, where the agent sends it along
 };
+struct KernelCancelled {  // it will not start
+  KernelId kernel;
+  SessionId session;
+  std::string reason;
+};
 struct BatchFinished {
   SessionId session;
   bool success = false;
@@ -232,7 +237,7 @@ struct BatchFinished {
 using AgentEventBody =
     std::variant<AgentStarted, AgentTerminated, AgentHeartbeat, ImagePullStarted, ImagePullFinished,
                  ImagePullFailed, KernelPreparing, KernelPulling, KernelCreating, KernelStarted,
-                 KernelTerminated, BatchFinished>;
+                 KernelTerminated, KernelCancelled, BatchFinished>;
 
 // "kernel_started", "agent_heartbeat", ...: the name on the wire.
 std::string_view event_name(const AgentEventBody& body) noexcept;

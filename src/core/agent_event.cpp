@@ -196,6 +196,10 @@ AgentEventBody read_terminated(Fields& f) {
                           f.text_or("reason", "unknown"), f.integer_or("exit_code", -1),
                           f.text_or("log", "")};
 }
+AgentEventBody read_cancelled(Fields& f) {
+  return KernelCancelled{f.id<KernelId>("kernel_id"), f.id<SessionId>("session_id"),
+                         f.text_or("reason", "")};
+}
 template <bool success>
 AgentEventBody read_batch(Fields& f) {
   return BatchFinished{f.id<SessionId>("session_id"), success, f.text_or("reason", "unknown"),
@@ -222,6 +226,7 @@ constexpr std::pair<std::string_view, Reader> kReaders[] = {
     {"kernel_creating", read_kernel<KernelCreating>},
     {"kernel_started", read_started},
     {"kernel_terminated", read_terminated},
+    {"kernel_cancelled", read_cancelled},
     {"session_success", read_batch<true>},
     {"session_failure", read_batch<false>},
 };
@@ -312,6 +317,11 @@ struct Writer {
     out.set("reason", e.reason);
     out.set("exit_code", e.exit_code);
     if (!e.log.empty()) out.set("log", e.log);
+    return out;
+  }
+  Json operator()(const KernelCancelled& e) const {
+    Json out = ids_of(e);
+    out.set("reason", e.reason);
     return out;
   }
   Json operator()(const BatchFinished& e) const {

@@ -35,6 +35,7 @@ struct EventName {
   std::string_view operator()(const KernelCreating&) const { return "kernel_creating"; }
   std::string_view operator()(const KernelStarted&) const { return "kernel_started"; }
   std::string_view operator()(const KernelTerminated&) const { return "kernel_terminated"; }
+  std::string_view operator()(const KernelCancelled&) const { return "kernel_cancelled"; }
   std::string_view operator()(const BatchFinished& e) const {
     return e.success ? "session_success" : "session_failure";
   }

@@ -224,6 +224,25 @@ bool on(Context& ctx, const AgentId& id, const KernelTerminated& event) {
   return true;
 }
 
+bool on(Context& ctx, const AgentId& id, const KernelCancelled& event) {
+  const Kernel* kernel = kernel_of(ctx, id, event.kernel);
+  if (kernel == nullptr) return false;
+  switch (kernel->status) {
+    case KernelStatus::Scheduled:
+    case KernelStatus::Preparing:
+    case KernelStatus::Pulling:
+    case KernelStatus::Creating:
+      break;
+    default:
+      return false;
+  }
+  const SessionId session = kernel->session;
+  if (kernel->create_sent) owe_destroy(ctx, id, event.kernel, session, "failed-to-start");
+  set_kernel_status(ctx, event.kernel, KernelStatus::Cancelled, event.reason);
+  advance(ctx, session);
+  return true;
+}
+
 bool on(Context& ctx, const AgentId& id, const BatchFinished& event) {
   const Session* session = ctx.state().find<Session>(event.session);
   if (session == nullptr || session->type != SessionType::Batch || !session->batch_triggered ||

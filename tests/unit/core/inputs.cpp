@@ -43,6 +43,7 @@ void add_events(std::vector<Input>& inputs, const SessionId& session, const Kern
     add("started with used slots" + of, started);
     add("terminated" + of, KernelTerminated{id, session, "self-terminated", 3, "log"},
         is_home && id == kernel);
+    add("cancelled" + of, KernelCancelled{id, session, "no more room"});
   }
   add("batch succeeded", BatchFinished{session, true, "task-finished", 0});
   add("batch failed", BatchFinished{session, false, "", 2});
@@ -98,10 +99,10 @@ void add_times(std::vector<Input>& inputs, const SessionId& session) {
   timer("a look in a while", seconds(60), core::TimerKind::Session, to_string(session));
   timer("the deadline", seconds(100'000), core::TimerKind::Session, to_string(session));
   timer("a timer of nobody", {}, core::TimerKind::Session, "nonsense");
-  timer("an operation's timer of nobody", {}, core::TimerKind::Operation, to_string(session));
   for (const char* agent : {"a1", "nobody"}) {
     timer(std::string("census of ") + agent, {}, core::TimerKind::Census, agent);
   }
+  timer("an operation's timer of nobody", {}, core::TimerKind::Operation, to_string(session));
   for (const char* agent : {"a1", "a2", "nobody"}) {
     timer(std::string("silence of ") + agent, seconds(50), core::TimerKind::Agent, agent);
     inputs.push_back({std::string("the loss of ") + agent, [agent](World& w) {

@@ -33,6 +33,7 @@ std::vector<AgentEventBody> all_events() {
           measured,
           KernelTerminated{kKernel, kSession, "user-requested", 137, "last words\n"},
           KernelTerminated{kKernel, kSession, "task-finished", 0, ""},
+          KernelCancelled{kKernel, kSession, "no more room"},
           BatchFinished{kSession, true, "task-finished", 0},
           BatchFinished{kSession, false, "task-failed", 2}};
 }
