@@ -123,6 +123,7 @@ TEST_CASE("G11, G13, G14: what ending means for PENDING, PULLING and TERMINATED"
   CHECK(w.status(pulling) == SessionStatus::Terminated);
   CHECK(w.kernel_status(pulling) == KernelStatus::Terminated);
   CHECK(w.agent("a1").occupied_slots.empty());
+  CHECK(w.operations().empty());  // nobody has been asked to create it
 
   const std::size_t rows = w.history.size();
   const Session before = w.session(pulling);
@@ -131,6 +132,23 @@ TEST_CASE("G11, G13, G14: what ending means for PENDING, PULLING and TERMINATED"
   CHECK(w.session(pulling).status_times == before.status_times);
   CHECK(w.history.size() == rows);
   CHECK(w.take<DestroyKernel>().empty());
+}
+
+TEST_CASE("G13: a forced end queues the cleanup of what may exist") {
+  World w;
+  w.add_agent("a1");
+  const SessionId id = w.creating(wanting("sess", "2"), {"a1"});
+  const KernelId kernel = w.kernel(id).id;
+  CHECK(w.terminate(id, true) == "terminated");
+  CHECK(w.status(id) == SessionStatus::Terminated);
+  CHECK(w.agent("a1").occupied_slots.empty());
+  REQUIRE(w.operations().size() == 1);
+  CHECK(w.operations()[0].kind == "destroy-kernel");
+  CHECK(w.operations()[0].subject == to_string(kernel));
+  const auto destroy = w.take_one<DestroyKernel>();
+  CHECK(std::get<DestroyKernel>(destroy.request).kernel == kernel);
+  w.accept(destroy);
+  CHECK(w.operations().empty());
 }
 
 TEST_CASE("usage is kept for user, project, domain and keypair, private sessions apart") {
@@ -248,24 +266,6 @@ TEST_CASE("a keypair's owner is limited by the policy of its main keypair") {
   CHECK(core::limiting_policy(state, UserId{}, AccessKey("NONE")) == nullptr);
 }
 
-// ---- invariants
-// ----------------------------------------------------------------------------------
-
-TEST_CASE("check_invariants sees every planted inconsistency") {
-  World w;
-  w.add_agent("a1");
-  const SessionId id = w.run(wanting("sess", "2"), {"a1"});
-  const SessionId waiting = w.create(wanting("waiting", "1"));
-  REQUIRE(core::check_invariants(w.state()) == "");
-  const KernelId kernel = w.kernel(id).id;
-
-  // Edits rows behind the accounting's back, looks, and takes it back.
-  const auto planted = [&](auto plant) {
-    core::Context ctx = w.context();
-    plant(ctx.changes);
-    const std::string wrong = core::check_invariants(w.state());
-    ctx.changes.rollback(0);
-    REQUIRE(core::check_invariants(w.state()) == "");
 TEST_CASE("a keypair that is not the main one keeps its own limits over resource groups, too") {
   World w;
   w.add_agent("a1");
@@ -313,6 +313,24 @@ TEST_CASE("a keypair that is not the main one keeps its own limits over resource
   CHECK(core::broken_limit(w.state(), w.session(main)) == "");
 }
 
+// ---- invariants
+// ----------------------------------------------------------------------------------
+
+TEST_CASE("check_invariants sees every planted inconsistency") {
+  World w;
+  w.add_agent("a1");
+  const SessionId id = w.run(wanting("sess", "2"), {"a1"});
+  const SessionId waiting = w.create(wanting("waiting", "1"));
+  REQUIRE(core::check_invariants(w.state()) == "");
+  const KernelId kernel = w.kernel(id).id;
+
+  // Edits rows behind the accounting's back, looks, and takes it back.
+  const auto planted = [&](auto plant) {
+    core::Context ctx = w.context();
+    plant(ctx.changes);
+    const std::string wrong = core::check_invariants(w.state());
+    ctx.changes.rollback(0);
+    REQUIRE(core::check_invariants(w.state()) == "");
     return wrong;
   };
   const auto in_agent = [&](auto edit) {

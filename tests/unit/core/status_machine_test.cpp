@@ -110,12 +110,69 @@ TEST_CASE("H1: a started event is taken in PREPARED and CREATING only, and once"
   CHECK_FALSE(w.event("a1", started_event(w, id)));
   CHECK(w.kernel_status(id) == KernelStatus::Preparing);
   w.event("a1", ImagePullFinished{kRemoteImage});
+  REQUIRE(w.kernel_status(id) == KernelStatus::Prepared);
   CHECK(w.event("a1", started_event(w, id)));
+  CHECK(w.kernel_status(id) == KernelStatus::Running);
   const Session before = w.session(id);
   w.now = w.now + seconds(5);
   CHECK_FALSE(w.event("a1", started_event(w, id)));
   CHECK(w.session(id).starts_at == before.starts_at);
   CHECK(w.operations().empty());  // a repeated event is no reason to destroy anything
+}
+
+TEST_CASE("H1: SCHEDULED does not take a started event, CREATING does") {
+  World w;
+  w.add_agent("a1");
+  w.is_stored = false;
+  const SessionId id = w.creating(World::request("sess"), {"a1"});
+  const KernelId kernel = w.kernel(id).id;
+  w.put_kernel(kernel, [](Kernel& k) { k.status = KernelStatus::Scheduled; });
+  CHECK_FALSE(w.event("a1", started_event(w, id)));
+  CHECK(w.kernel_status(id) == KernelStatus::Scheduled);
+  w.put_kernel(kernel, [](Kernel& k) { k.status = KernelStatus::Creating; });
+  CHECK(w.event("a1", started_event(w, id)));
+  CHECK(w.status(id) == SessionStatus::Running);
+}
+
+TEST_CASE("a cancelled event is taken in SCHEDULED, PREPARING, PULLING and CREATING only") {
+  for (const KernelStatus from : {KernelStatus::Scheduled, KernelStatus::Preparing,
+                                  KernelStatus::Pulling, KernelStatus::Creating}) {
+    World w;
+    w.add_agent("a1");
+    w.add_agent("a2");
+    w.is_stored = false;
+    const SessionId id = w.preparing(World::request("sess"), {"a1"});
+    const KernelCancelled body{w.kernel(id).id, id, "no more room"};
+    w.put_kernel(body.kernel, [&](Kernel& k) { k.status = from; });
+    CHECK_FALSE(w.event("a2", body));
+    CHECK(w.event("a1", body));
+    CHECK(w.kernel(id).status_info == "no more room");
+    CHECK(w.status(id) == SessionStatus::Cancelled);
+    CHECK(w.session(id).status_info == "all kernels cancelled");
+    CHECK(w.agent("a1").occupied_slots.empty());
+    CHECK_FALSE(w.event("a1", body));
+  }
+  World w;
+  w.add_agent("a1");
+  const SessionId id = w.run(World::request("sess", kLocalImage, 2), {"a1"});
+  CHECK_FALSE(w.event("a1", KernelCancelled{w.kernel(id).id, id, ""}));
+  CHECK(w.status(id) == SessionStatus::Running);
+}
+
+TEST_CASE("one cancelled kernel ends its session, and what may exist of it is destroyed") {
+  World w;
+  w.add_agent("a1");
+  w.is_stored = false;
+  const SessionId id = w.creating(World::request("sess", kLocalImage, 2), {"a1"});
+  const KernelId first = w.kernel(id).id, second = w.kernel(id, 1).id;
+  w.put_kernel(first, [](Kernel& k) { k.status = KernelStatus::Creating; });
+  CHECK(w.event("a1", KernelCancelled{first, id, "no more room"}));
+  CHECK(w.status(id) == SessionStatus::Terminating);
+  std::vector<KernelId> destroyed;
+  for (const auto& command : w.take<DestroyKernel>()) {
+    destroyed.push_back(std::get<DestroyKernel>(command.request).kernel);
+  }
+  CHECK(destroyed == std::vector{first, second});
 }
 
 TEST_CASE("a kernel that nobody has asked for yet does not start") {
@@ -243,6 +300,9 @@ TEST_CASE("H10, H11: a session ends with the last of its kernels, however each h
   const SessionId id = w.run(World::request("sess", kLocalImage, 3), {"a1"});
   w.terminate(id);
   w.event("a1", KernelTerminated{w.kernel(id, 0).id, id, "user-requested", 0, ""});
+  CHECK(w.status(id) == SessionStatus::Terminating);
+  w.put_kernel(w.kernel(id, 1).id, [](Kernel& k) { k.status = KernelStatus::Running; });
+  w.input([&](core::Context& ctx) { core::advance(ctx, id); });
   CHECK(w.status(id) == SessionStatus::Terminating);
   w.put_kernel(w.kernel(id, 1).id, [](Kernel& k) {
     k.status = KernelStatus::Cancelled;
