@@ -1,7 +1,11 @@
 // What must hold, whatever happens.
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "core/accounting.hpp"
 #include "model/state.hpp"
+#include "repo/repo.hpp"
 #include "sim/simulation.hpp"
 
 namespace bai::sim {
@@ -9,6 +13,8 @@ namespace {
 
 constexpr Duration kSettleWithin = seconds(1800);
 constexpr Duration kLook = seconds(5);
+constexpr Duration kOrphanMost = seconds(60);  // the manager hears of it and ends it
+constexpr std::uint64_t kRestartShare = 10;    // of the steps that are looked at as a whole
 
 bool is_on_the_way(SessionStatus status) {
   return status != SessionStatus::Pending && status != SessionStatus::Running &&
@@ -28,6 +34,8 @@ void Simulation::check_snapshot(const Snapshot& snapshot) {
   check_sessions(snapshot);
   check_grants(snapshot);
   check_truth();
+  check_orphans(snapshot);
+  if (totals_.checks % kRestartShare == 0) check_restart(snapshot);
 }
 
 void Simulation::check_sessions(const Snapshot& snapshot) {
@@ -129,8 +137,55 @@ void Simulation::check_truth() {
   }
 }
 
+// What would be loaded now is the published state. Commits that are not published yet, or are in
+// doubt, are waited for.
+void Simulation::check_restart(const Snapshot& snapshot) {
+  if (config_.bug == Bug::LateCommit) return;  // reading would make it durable
+  if (world_.now() - started_ > options().keep_ended - seconds(60)) return;  // some have left it
+  const auto stored = repo::stored_version(*rows_);
+  if (!stored) return report("restart", stored.error().message);
+  if (stored->version != snapshot.version()) return;
+  State loaded;
+  if (auto ok = repo::load(*rows_, loaded); !ok) return report("restart", ok.error().message);
+  Changeset sums(loaded);
+  core::rebuild_sums(sums);
+  ++totals_.reloads;
+  const std::string difference = first_difference(snapshot.state(), loaded);
+  if (!difference.empty()) report("restart", difference);
+}
+
+// A kernel that lives on an agent is one of a session, or its destruction is owed. Only a creation
+// that was given up and came late is neither, until the agent has told of it.
+void Simulation::check_orphans(const Snapshot& snapshot) {
+  std::set<KernelId> owed;
+  snapshot.for_each<Operation>([&](const Operation& operation) {
+    if (const auto kernel = parse_uuid<KernelId>(operation.subject)) owed.insert(*kernel);
+    return true;
+  });
+  std::map<KernelId, Timestamp> orphans;
+  for (const auto& [id, agents] : cluster_->where_live()) {
+    const Kernel* kernel = snapshot.find<Kernel>(id);
+    const bool is_known = kernel != nullptr && !is_terminal(kernel->status) &&
+                          std::ranges::find(agents, kernel->agent) != agents.end();
+    if (is_known || owed.contains(id)) continue;
+    const bool can_tell = !is_cut_ && std::ranges::any_of(agents, [&](const AgentId& agent) {
+      const SimAgent& there = *cluster_->find(agent);
+      return there.is_up() && !there.is_hanging();
+    });
+    if (!can_tell) continue;  // begins anew
+    const auto before = orphans_.find(id);
+    const Timestamp since = before != orphans_.end() ? before->second : world_.now();
+    orphans.emplace(id, since);
+    if (world_.now() - since > kOrphanMost) {
+      report("orphan", fmt::format("kernel {} has lived on {} for {} s, and nobody knows",
+                                   to_string(id), agents[0].view(), kOrphanMost.ms() / 1000));
+    }
+  }
+  orphans_ = std::move(orphans);
+}
+
 // A manager that would start now on the same storage sees the same world.
-void Simulation::check_restart() {
+void Simulation::check_start() {
   if (!manager_ || finding_ || manager_->statistics().storage_down) return;
   ManualEnv elsewhere(1);
   auto agents = std::make_shared<SimulatedCluster>(elsewhere.env().clock, elsewhere.outside(), 1);
@@ -246,7 +301,7 @@ void Simulation::check_settled_statuses() {
 
 // What runs is destroyed until everything that waited has had its turn.
 void Simulation::drain() {
-  check_restart();
+  check_start();
   note("everything is destroyed, round by round");
   std::size_t stuck_rounds = 0;
   while (!finding_) {
@@ -282,7 +337,7 @@ void Simulation::drain() {
 }
 
 void Simulation::check_drained() {
-  check_restart();
+  check_start();
   if (auto wrong = manager_->check_invariants(); !wrong.empty()) report("invariants", wrong);
   check_truth();
   const SnapshotPtr snapshot = manager_->snapshot();

@@ -48,6 +48,10 @@ void Simulation::create_session() {
   request.is_preemptible = random_.chance(0.8);
   request.slots = {{"cpu", Amount{random_.between(2, 6) * 500}},
                    {"mem", Amount{random_.between(3, 8) << 29}}};
+  if (random_.chance(0.4)) request.project = "lab";
+  if (random_.chance(0.2)) {
+    request.slots.set("cuda.shares", Amount{random_.between(1, 4) * 250});
+  }
   if (random_.chance(0.35)) {
     request.type = SessionType::Batch;
     request.startup_command =

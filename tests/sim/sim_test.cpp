@@ -1,11 +1,15 @@
 // BAI_SIM_SEED=17 runs one seed and tells its story; BAI_SIM_SEEDS=1000 runs more of them, from
 // BAI_SIM_FIRST on. BAI_SIM_BRIEF=1 dies at every seventh commit only and plants no bugs: for
-// builds that are many times slower.
+// builds that are many times slower. Seeds that fail are kept in a file of the build folder and
+// run first the next time, until they pass.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <set>
 
 #include "sim/simulation.hpp"
 
@@ -31,6 +35,7 @@ std::string tell(const Config& config, const Finding& finding, const Simulation&
 void add_up(Totals& sum, const Totals& part) {
   sum.steps += part.steps;
   sum.checks += part.checks;
+  sum.reloads += part.reloads;
   sum.restarts += part.restarts;
   sum.commits += part.commits;
   sum.accepted += part.accepted;
@@ -41,19 +46,46 @@ void add_up(Totals& sum, const Totals& part) {
   sum.preempted += part.preempted;
 }
 
+// The seeds that failed, in a file next to the programs, one a line.
+class KeptSeeds {
+ public:
+  KeptSeeds() {
+    std::ifstream file(path());
+    for (std::uint64_t seed = 0; file >> seed;) seeds_.insert(seed);
+  }
+  static std::string path() { return BAI_BIN_DIR "/../sim_failing_seeds.txt"; }
+  const std::set<std::uint64_t>& seeds() const { return seeds_; }
+  void note(std::uint64_t seed, bool has_failed) {
+    const bool is_new = has_failed ? seeds_.insert(seed).second : seeds_.erase(seed) > 0;
+    if (!is_new) return;
+    std::ofstream file(path());
+    for (const std::uint64_t one : seeds_) file << one << "\n";
+  }
+
+ private:
+  std::set<std::uint64_t> seeds_;
+};
+
 }  // namespace
 
 TEST_CASE("simulation: seeds") {
   const std::uint64_t only = number_from("BAI_SIM_SEED", 0);
   const std::uint64_t first = only ? only : number_from("BAI_SIM_FIRST", 1);
   const std::uint64_t count = only ? 1 : number_from("BAI_SIM_SEEDS", kSeeds);
+  KeptSeeds kept;
+  std::vector<std::uint64_t> seeds;
+  if (!only) seeds.assign(kept.seeds().begin(), kept.seeds().end());
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+    if (only || !kept.seeds().contains(seed)) seeds.push_back(seed);
+  }
   Totals totals;
   std::uint64_t failed = 0;
-  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+  for (const std::uint64_t seed : seeds) {
     const Config config = Config::from_seed(seed);
     Simulation simulation(config);
     const auto finding = simulation.run();
     add_up(totals, simulation.totals());
+    kept.note(seed, finding.has_value());
     if (finding) {
       ++failed;
       FAIL_CHECK(tell(config, *finding, simulation));
@@ -63,16 +95,20 @@ TEST_CASE("simulation: seeds") {
     }
   }
   fmt::print(
-      "simulation: {} seeds from {}, {} failed; {} steps, {} checks, {} commits, {} manager "
-      "restarts, {} sessions accepted, {} refused, {} ran, {} batches, {} preempted, {} calls\n",
-      count, first, failed, totals.steps, totals.checks, totals.commits, totals.restarts,
-      totals.accepted, totals.refused, totals.ran, totals.batches, totals.preempted, totals.calls);
+      "simulation: {} seeds from {}, {} failed; {} steps, {} checks, {} reloads, {} commits, {} "
+      "manager restarts, {} sessions accepted, {} refused, {} ran, {} batches, {} preempted, {} "
+      "calls\n",
+      count, first, failed, totals.steps, totals.checks, totals.reloads, totals.commits,
+      totals.restarts, totals.accepted, totals.refused, totals.ran, totals.batches,
+      totals.preempted, totals.calls);
+  if (!kept.seeds().empty()) fmt::print("simulation: failing seeds are in {}\n", kept.path());
   if (!only && failed == 0 && count >= kSeeds) {  // the simulation itself must not fall asleep
     CHECK(totals.ran > 20 * count / 2);
     CHECK(totals.batches > count);
     CHECK(totals.restarts > count);
     CHECK(totals.refused > 0);
     CHECK(totals.preempted > count / 10);
+    CHECK(totals.reloads > 5 * count);
   }
 }
 

@@ -60,7 +60,7 @@ struct Finding {
 };
 
 struct Totals {
-  std::uint64_t steps = 0, checks = 0, restarts = 0, commits = 0;
+  std::uint64_t steps = 0, checks = 0, reloads = 0, restarts = 0, commits = 0;
   std::uint64_t accepted = 0, refused = 0, calls = 0, ran = 0, batches = 0, preempted = 0;
 };
 
@@ -132,7 +132,9 @@ class Simulation {
   void check_sessions(const Snapshot& snapshot);
   void check_grants(const Snapshot& snapshot);
   void check_truth();
-  void check_restart();
+  void check_restart(const Snapshot& snapshot);  // what is stored is what is seen
+  void check_orphans(const Snapshot& snapshot);
+  void check_start();             // and a manager would start from it
   std::string unsettled() const;  // what still has to happen, or empty
   void check_settled_statuses();
   void settle();
@@ -157,6 +159,9 @@ class Simulation {
   std::uint64_t next_name_ = 1;
   std::uint64_t calls_open_ = 0;
   bool had_force_ = false;  // or anything else after which an agent may hold more than is granted
+
+  // Kernels that live although the manager knows nothing of them, since when.
+  std::map<KernelId, Timestamp> orphans_;
 
   SnapshotPtr seen_;
   std::uint64_t seen_commits_ = 0, commits_before_ = 0;

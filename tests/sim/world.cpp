@@ -14,7 +14,11 @@ constexpr std::uint64_t kStepsMax = 5'000'000;  // of one run; more is a liveloc
 constexpr const char* kFixture = R"({
   "domains": [{"name": "default"}],
   "projects": [{"id": "11111111-0000-0000-0000-000000000001", "name": "default",
-                "domain_name": "default"}],
+                "domain_name": "default", "cohort": "@cohort",
+                "total_resource_slots": @quota},
+               {"id": "11111111-0000-0000-0000-000000000002", "name": "lab",
+                "domain_name": "default", "cohort": "@cohort",
+                "total_resource_slots": @quota}],
   "keypair_resource_policies": [{"name": "default", "max_containers_per_session": 10,
                                  "max_concurrent_sessions": @concurrency}],
   "users": [{"uuid": "22222222-0000-0000-0000-000000000001", "email": "ada@example.com",
@@ -22,6 +26,8 @@ constexpr const char* kFixture = R"({
   "keypairs": [{"access_key": "AKIAADA", "secret_key": "secret", "resource_policy": "default",
                 "user": "22222222-0000-0000-0000-000000000001"}],
   "project_members": [{"project": "11111111-0000-0000-0000-000000000001",
+                       "user": "22222222-0000-0000-0000-000000000001"},
+                      {"project": "11111111-0000-0000-0000-000000000002",
                        "user": "22222222-0000-0000-0000-000000000001"}],
   "resource_groups": [{"name": "default", "is_default": true, "scheduler": "@scheduler",
                        "agent_selection_strategy": "@selector", "policy_options": @options}],
@@ -34,7 +40,9 @@ constexpr const char* kFixture = R"({
 })";
 
 void replace(std::string& text, std::string_view what, std::string_view with) {
-  text.replace(text.find(what), what.size(), with);
+  for (auto at = text.find(what); at != text.npos; at = text.find(what)) {
+    text.replace(at, what.size(), with);
+  }
 }
 
 }  // namespace
@@ -104,6 +112,7 @@ Options Simulation::options() const {
   options.create_timeout = seconds(90);
   options.terminate_timeout = seconds(60);
   options.recheck_interval = seconds(8);
+  options.running_recheck = seconds(45);
   options.command_timeout = seconds(6);
   options.create_call_timeout = seconds(40);
   options.call_timeout = seconds(10);
@@ -177,6 +186,10 @@ void Simulation::load_fixture() {
       R"({"preemption": {"enabled": true, "mode": "reschedule", "order": "newest"}})"};
   replace(text, "@options", kOptions[random_.below(3)]);
   replace(text, "@concurrency", random_.chance(0.3) ? "7" : "0");
+  // What a project has by itself is enough for every session that may not borrow.
+  const bool is_lending = random_.chance(0.5);
+  replace(text, "@cohort", is_lending ? "labs" : "");
+  replace(text, "@quota", is_lending ? R"({"cpu": "4"})" : "{}");
   auto document = Json::parse(text);
   if (!document) return report("fixture", document.error().message);
   bool is_loaded = false;
@@ -196,6 +209,7 @@ void Simulation::add_agents() {
     // Half of them are of the kind that would run a batch twice when asked twice.
     spec.version = i % 2 == 0 ? "bai-sim" : "26.8.0";
     spec.capacity = {{"cpu", Amount{random_.between(4, 8) * 1000}}, {"mem", Amount{16LL << 30}}};
+    if (i % 2 == 0) spec.capacity.set("cuda.shares", Amount{2000});
     SimBehaviour behaviour;
     behaviour.answer = {milliseconds(1), milliseconds(20)};
     behaviour.pull = {milliseconds(100), seconds(15)};
@@ -257,7 +271,7 @@ std::optional<Finding> Simulation::run() {
     if (!advance(milliseconds(random_.between(0, pause_ms)))) return finding_;
     act();
     cause_trouble();
-    if (action % 8 == 0) check_restart();
+    if (action % 8 == 0) check_start();
   }
   end_trouble();
   if (!finding_) settle();
