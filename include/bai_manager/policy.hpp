@@ -333,6 +333,9 @@ class Candidates {
   bool empty() const;
   // All of them in view order. O(agents of the group) once per requirement.
   std::span<const AgentIndex> list() const;
+  // How many they are, and the one at that place (below count()) of the list, without the list.
+  std::size_t count() const;
+  AgentIndex at(std::size_t place) const;
   // The one with the smallest key. Does not need the list: the planner's indexes answer it.
   std::optional<AgentIndex> best(std::span<const KeyPart> key) const;
   // The one with the highest score, the first among equals. Scores are kept until the agent

@@ -267,7 +267,8 @@ std::optional<AgentIndex> GroupPass::place_one(const PendingSession& session,
   } else if (future_.has_promises()) {
     future_.barred(requirement, session.estimate, filter.barred);
   }
-  AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores, &group_.index);
+  AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores, &group_.index,
+                     &memory_.fits, &source_.mirror.label_rule(requirement.labels));
   Demand demand{session, requirement, choices_.picks, choices_.fractions};
   // Who rates agents finds out by itself that there are none.
   if (!policies_.rates_agents && search.empty()) return std::nullopt;
@@ -379,7 +380,8 @@ bool GroupPass::place_kernels(const Waiting& waiting, AgentFilter& filter, Neigh
 bool GroupPass::is_barred(const Requirement& requirement, AgentFilter& filter) {
   if (filter.barred.empty()) return false;
   auto barred = std::exchange(filter.barred, {});
-  AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores, &group_.index);
+  AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores, &group_.index,
+                     &memory_.fits, &source_.mirror.label_rule(requirement.labels));
   const bool has_room = !search.empty();
   filter.barred = std::move(barred);
   return has_room;

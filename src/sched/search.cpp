@@ -111,9 +111,32 @@ bool AgentSearch::empty() {
     if (const auto any = index_->any(agents_, requirement_, filter_.container_limit, may)) {
       return !*any;
     }
+    if (fits_ != nullptr && fits_->is_used()) return count() == 0;
   }
   scan();
   return found_.empty();
+}
+
+const FitSet* AgentSearch::fitting() {
+  if (fits_ == nullptr || !asks_index()) return nullptr;
+  return &fits_->refreshed(agents_, requirement_, *labels_, filter_.container_limit);
+}
+
+std::size_t AgentSearch::count() {
+  const FitSet* fitting = this->fitting();
+  if (fitting == nullptr) return list().size();
+  const auto barred =
+      std::ranges::count_if(filter_.barred, [&](AgentIndex agent) { return fitting->has(agent); });
+  return fitting->size() - static_cast<std::size_t>(barred);
+}
+
+AgentIndex AgentSearch::at(std::size_t place) {
+  const FitSet* fitting = this->fitting();
+  if (fitting == nullptr) return list()[place];
+  for (const AgentIndex agent : filter_.barred) {
+    if (fitting->has(agent) && fitting->before(agent) <= place) ++place;
+  }
+  return fitting->at(place);
 }
 
 std::span<const AgentIndex> AgentSearch::list() {

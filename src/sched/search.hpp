@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sched/agent_table.hpp"
+#include "sched/fit_sets.hpp"
 #include "sched/index/placement_index.hpp"
 #include "sched/neighbours.hpp"
 #include "sched/score_cache.hpp"
@@ -42,20 +43,26 @@ struct AgentFilter {
 class AgentSearch {
  public:
   // Everything outlives the search. `buffer` is working space that is kept between searches.
-  // `index` follows the agents; null: every question is a scan.
+  // `index` follows the agents; null: every question is a scan. `fits` keeps what is
+  // counted, `labels` is the requirement's rule.
   AgentSearch(const AgentTable& agents, const Requirement& requirement, const AgentFilter& filter,
-              std::vector<AgentIndex>& buffer, ScoreCache& scores, PlacementIndex* index = nullptr)
+              std::vector<AgentIndex>& buffer, ScoreCache& scores, PlacementIndex* index = nullptr,
+              FitSets* fits = nullptr, const LabelRule* labels = nullptr)
       : agents_(agents),
         requirement_(requirement),
         filter_(filter),
         found_(buffer),
         scores_(scores),
-        index_(index) {
+        index_(index),
+        fits_(fits),
+        labels_(labels) {
     if (index_ != nullptr) index_->follow(agents_);
   }
 
   bool empty();
   std::span<const AgentIndex> list();
+  std::size_t count();
+  AgentIndex at(std::size_t place);  // of list()
   std::optional<AgentIndex> best(std::span<const KeyPart> key);
   std::optional<AgentIndex> highest(const SchedView& view, const ScoreSelector& selector);
   bool contains(AgentIndex agent);
@@ -66,6 +73,8 @@ class AgentSearch {
   void scan_those(const std::vector<AgentIndex>& agents);
   void narrow();
   bool asks_index() const noexcept;
+  // All that fit, whatever may_take() says; null: that is not all there is to it.
+  const FitSet* fitting();
   bool may_take(AgentIndex agent) const noexcept;  // what the index does not know of
   bool has_wishes() const noexcept;  // that make some agents better than others, or forbid some
 
@@ -75,6 +84,8 @@ class AgentSearch {
   std::vector<AgentIndex>& found_;
   ScoreCache& scores_;
   PlacementIndex* index_;
+  FitSets* fits_;
+  const LabelRule* labels_;
   bool scanned_ = false;
 };
 

@@ -195,6 +195,8 @@ std::unique_ptr<Ordering> BandSorter::start(const SchedView& view) const {
 
 bool Candidates::empty() const { return search_->empty(); }
 std::span<const AgentIndex> Candidates::list() const { return search_->list(); }
+std::size_t Candidates::count() const { return search_->count(); }
+AgentIndex Candidates::at(std::size_t place) const { return search_->at(place); }
 std::optional<AgentIndex> Candidates::best(std::span<const KeyPart> key) const {
   return search_->best(key);
 }

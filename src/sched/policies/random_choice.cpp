@@ -20,9 +20,9 @@ class RandomChoice final : public Selector {
  public:
   std::optional<AgentIndex> select(const SchedView& view, const Demand& demand,
                                    const Candidates& candidates) const override {
-    const auto agents = candidates.list();
-    if (agents.empty()) return std::nullopt;
-    return agents[split_mix(view.seed(), demand.pick + demand.fractions) % agents.size()];
+    const std::size_t count = candidates.count();
+    if (count == 0) return std::nullopt;
+    return candidates.at(split_mix(view.seed(), demand.pick + demand.fractions) % count);
   }
 
   std::uint32_t device(const SchedView& view, const Demand& demand, AgentIndex, SlotIndex,

@@ -9,9 +9,9 @@ class RoundRobin final : public Selector {
  public:
   std::optional<AgentIndex> select(const SchedView&, const Demand& demand,
                                    const Candidates& candidates) const override {
-    const auto agents = candidates.list();
-    if (agents.empty()) return std::nullopt;
-    return agents[demand.pick % agents.size()];
+    const std::size_t count = candidates.count();
+    if (count == 0) return std::nullopt;
+    return candidates.at(demand.pick % count);
   }
 };
 
