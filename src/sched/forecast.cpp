@@ -77,9 +77,8 @@ void GroupPass::follow_placements() {
 std::string GroupPass::basis_of(const Future::Start& start, std::size_t known_before) const {
   std::set<EstimateFrom> used;
   for (const AgentIndex agent : start.agents) {
-    for (const KernelId& kernel : source_.mirror.held_on(group_.agents.id(agent))) {
-      const auto [held, end] = source_.mirror.held(kernel);
-      if (end <= start.at) used.insert(source_.mirror.estimate_from(held->session, group_));
+    for (const auto& [key, held] : source_.mirror.held_on(group_.agents.id(agent))) {
+      if (key.first <= start.at) used.insert(source_.mirror.estimate_from(held->session, group_));
     }
   }
   std::string what = "what waits before it";

@@ -4,8 +4,6 @@
 #include <queue>
 #include <unordered_map>
 
-#include "base/assert.hpp"
-
 namespace bai::sched {
 
 namespace {
@@ -29,15 +27,18 @@ bool suits(const AgentTable& agents, AgentIndex agent, const Requirement& requir
 // Goes from time to time at which something comes free and counts on how many agents there is room.
 class Future::Walk {
  public:
+  // Over `those` (ordered), which get profiles, or over all agents.
   Walk(Future& future, const Request& request, Duration estimate, const AgentFilter& filter,
-       const Bounds& bounds, std::uint64_t& steps)
+       const Bounds& bounds, std::uint64_t& steps, const std::vector<AgentIndex>* those = nullptr)
       : future_(future),
         agents_(future.group_.agents),
         estimate_(estimate),
         filter_(filter),
         bounds_(bounds),
-        steps_(steps) {
-    for (const Requirement& requirement : request.requirements) {
+        steps_(steps),
+        requirements_(request.requirements),
+        those_(those) {
+    for (const Requirement& requirement : requirements_) {
       const auto known = std::ranges::find_if(
           kinds_, [&](const Kind& kind) { return kind.requirement->id == requirement.id; });
       if (known != kinds_.end()) {
@@ -46,21 +47,25 @@ class Future::Walk {
         kinds_.push_back({&requirement, 1, 0, {}});
       }
     }
-    requirements_ = request.requirements;
   }
 
   std::optional<Start> run() {
     at_ = future_.now_;
-    if (future_.made_all_) at_ = std::max(at_, bounds_.from);  // profiles know of that time, too
-    for (Kind& kind : kinds_) kind.rooms.assign(agents_.size(), 0);
-    for (AgentIndex a = 0; a < agents_.size(); ++a) recount(a);
-    steps_ += agents_.size();
-    theirs_ = future_.group_.held.begin();
-    ours_ = future_.ours_.begin();
+    theirs_ = future_.group_.held.end();
+    if (those_ != nullptr) {
+      at_ = std::max(at_, bounds_.from);  // profiles know of that time, too
+      for (const AgentIndex agent : *those_) future_.profile(agent);
+    } else {
+      theirs_ = future_.group_.held.begin();
+      for (const auto& [agent, releases] : future_.started_.all()) future_.profile(agent);
+    }
+    for (Kind& kind : kinds_) kind.rooms.assign(size(), 0);
+    for (std::size_t i = 0; i < size(); ++i) recount(i);
+    steps_ += size();
     while (at_ < bounds_.limit && steps_ < bounds_.steps) {
       const bool may_start = at_ >= bounds_.from;
       if (auto start = may_start ? attempt() : std::nullopt) return start;
-      at_ = std::min({next_of_theirs(), next_of_ours(), next_of_profiles()});
+      at_ = std::min(next_of_theirs(), next_of_profiles());
       if (!may_start) at_ = std::min(at_, bounds_.from);
       if (at_ >= bounds_.limit || at_ == kNeverEnds) return std::nullopt;
       move_on();
@@ -72,19 +77,20 @@ class Future::Walk {
   struct Kind {
     const Requirement* requirement;
     std::size_t wanted, room;        // `room` over all agents, each counted up to `wanted`
-    std::vector<std::size_t> rooms;  // by agent
+    std::vector<std::size_t> rooms;  // by place
   };
-  using Due = std::pair<std::int64_t, AgentIndex>;
+  using Due = std::pair<std::int64_t, std::size_t>;
+
+  // Places: of agents among those that are walked over.
+  std::size_t size() const noexcept { return those_ != nullptr ? those_->size() : agents_.size(); }
+  AgentIndex agent_at(std::size_t place) const noexcept {
+    return those_ != nullptr ? (*those_)[place] : static_cast<AgentIndex>(place);
+  }
 
   std::int64_t next_of_theirs() const {
-    if (future_.made_all_ || theirs_ == future_.group_.held.end()) return kNeverEnds;
+    if (theirs_ == future_.group_.held.end()) return kNeverEnds;
     const std::int64_t end = theirs_->first.first;
     return end == kNeverEnds ? end : std::max(end, future_.now_ + 1);
-  }
-  std::int64_t next_of_ours() const {
-    return future_.made_all_ || ours_ == future_.ours_.end()
-               ? kNeverEnds
-               : std::max(ours_->at, future_.now_ + 1);
   }
   std::int64_t next_of_profiles() const { return due_.empty() ? kNeverEnds : due_.top().first; }
 
@@ -95,9 +101,8 @@ class Future::Walk {
         release(*agent, theirs_->second->slots);
       }
     }
-    for (; next_of_ours() == at_; ++ours_) release(ours_->agent, *ours_->slots);
     for (; next_of_profiles() == at_; due_.pop()) touched_.push_back(due_.top().second);
-    for (const AgentIndex agent : touched_) recount(agent);
+    for (const std::size_t place : touched_) recount(place);
     steps_ += touched_.size();
   }
 
@@ -128,18 +133,19 @@ class Future::Walk {
     return most == 1 ? 1 : copies(future_.free_now(agent), requirement, most);
   }
 
-  void recount(AgentIndex agent) {
+  void recount(std::size_t place) {
+    const AgentIndex agent = agent_at(place);
     bool is_candidate = false;
     for (Kind& kind : kinds_) {
       if (!suits(agents_, agent, *kind.requirement, filter_)) continue;
       is_candidate = true;
       const std::size_t room = room_on(agent, *kind.requirement, kind.wanted);
-      kind.room += room - kind.rooms[agent];
-      kind.rooms[agent] = room;
+      kind.room += room - kind.rooms[place];
+      kind.rooms[place] = room;
     }
     if (!is_candidate || !future_.is_made(agent)) return;
     const std::int64_t next = future_.profile(agent).next_change(at_, estimate_);
-    if (next != kNeverEnds) due_.emplace(next, agent);
+    if (next != kNeverEnds) due_.emplace(next, place);
   }
 
   std::optional<Start> attempt() {
@@ -152,14 +158,15 @@ class Future::Walk {
       const Kind& kind = *std::ranges::find_if(
           kinds_, [&](const Kind& k) { return k.requirement->id == requirement.id; });
       std::optional<AgentIndex> chosen;
-      for (AgentIndex a = 0; a < agents_.size() && !chosen; ++a) {
-        if (kind.rooms[a] == 0) continue;
-        auto& already = given[a];
-        if (!room_beside(a, already, requirement, kind.wanted)) continue;
+      for (std::size_t i = 0; i < size() && !chosen; ++i) {
+        if (kind.rooms[i] == 0) continue;
+        const AgentIndex agent = agent_at(i);
+        auto& already = given[agent];
+        if (!room_beside(agent, already, requirement, kind.wanted)) continue;
         already.push_back(&requirement);
-        chosen = a;
+        chosen = agent;
       }
-      steps_ += agents_.size();
+      steps_ += size();
       if (!chosen) return std::nullopt;  // kinds that only together have no room
       start.agents.push_back(*chosen);
     }
@@ -197,17 +204,19 @@ class Future::Walk {
   Bounds bounds_;
   std::uint64_t& steps_;
   std::span<const Requirement> requirements_;
+  const std::vector<AgentIndex>* those_;
   std::vector<Kind> kinds_;
   std::map<EndKey, const Held*>::const_iterator theirs_;
-  std::vector<Release>::const_iterator ours_;
   std::unordered_map<AgentIndex, std::vector<std::int64_t>> free_;  // where it is not as now
   std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;  // of agents with a profile
-  std::vector<AgentIndex> touched_;
+  std::vector<std::size_t> touched_;
   std::int64_t at_ = 0;
 };
 
-Future::Future(const Mirror& mirror, const Group& group, Timestamp now, bool whole)
-    : mirror_(mirror), group_(group), now_(now.ns), whole_(whole) {}
+Future::Future(const Mirror& mirror, const Group& group, Timestamp now, StartTimesCache& times)
+    : mirror_(mirror), group_(group), times_(times), now_(now.ns) {
+  times_.begin_pass();
+}
 
 std::vector<std::int64_t> Future::free_now(AgentIndex agent) const {
   std::vector<std::int64_t> free(group_.agents.column_count());
@@ -232,47 +241,39 @@ std::int64_t Future::release_time(const Held& held, std::int64_t end) const {
 }
 
 Profile& Future::profile(AgentIndex agent, std::int64_t until) {
-  if (profiles_.empty()) profiles_.resize(group_.agents.size());
-  auto& made = profiles_[agent];
-  if (made == nullptr) {
-    made = std::make_unique<Profile>(now_, free_now(agent));
-    add_releases(*made, agent, now_, until);
+  const auto known = profiles_.find(agent);
+  if (known == profiles_.end()) {
+    Profile& made = profiles_.try_emplace(agent, now_, free_now(agent)).first->second;
+    add_releases(made, agent, now_, until);
     if (until != kNeverEnds) partial_.emplace_back(agent, until);
-  } else if (!partial_.empty() && until == kNeverEnds) {
+    return made;
+  }
+  if (!partial_.empty() && until == kNeverEnds) {
     for (const auto& [cut, at] : std::exchange(partial_, {})) {
-      add_releases(*profiles_[cut], cut, at, kNeverEnds);
+      add_releases(profiles_.find(cut)->second, cut, at, kNeverEnds);
     }
   }
-  return *made;
+  return known->second;
 }
 
 // Those after `after` and not after `until`.
 void Future::add_releases(Profile& profile, AgentIndex agent, std::int64_t after,
                           std::int64_t until) {
-  const auto release = [&](std::int64_t at, const std::vector<SlotRequest>& slots) {
-    if (at > after && at <= until) profile.add(at, kNeverEnds, slots, 1);
-  };
-  const auto on_agent = mirror_.held_on(group_.agents.id(agent));
-  if (on_agent.size() == group_.held.size()) {  // in order already, and perhaps not all of it
-    for (const auto& [key, held] : group_.held) {
-      if (key.first > until) break;
-      release(release_time(*held, key.first), held->slots);
-    }
-  } else {
-    for (const KernelId& kernel : on_agent) {
-      const auto [held, end] = mirror_.held(kernel);
-      release(release_time(*held, end), held->slots);
+  const bool is_empty = after == now_, has_reservations = !mirror_.reservations().empty();
+  for (const auto& [key, held] : mirror_.held_on(group_.agents.id(agent))) {
+    if (key.first > until || key.first == kNeverEnds) break;
+    const std::int64_t at =
+        has_reservations ? release_time(*held, key.first) : std::max(key.first, now_ + 1);
+    if (at <= after || at > until) continue;
+    if (is_empty && !has_reservations) {
+      profile.append(at, held->slots);
+    } else {
+      profile.add(at, kNeverEnds, held->slots, 1);
     }
   }
-  for (const Release& ours : ours_) {
-    if (ours.agent == agent) release(ours.at, *ours.slots);
+  for (const Started::Release& ours : started_.on(agent)) {
+    if (ours.at > after && ours.at <= until) profile.add(ours.at, kNeverEnds, *ours.slots, 1);
   }
-}
-
-void Future::make_all() {
-  if (made_all_) return;
-  for (AgentIndex a = 0; a < group_.agents.size(); ++a) profile(a);
-  made_all_ = true;
 }
 
 std::optional<Future::Start> Future::earliest_among(std::span<const AgentIndex> agents,
@@ -298,16 +299,92 @@ std::optional<Future::Start> Future::earliest_among(std::span<const AgentIndex> 
   return best;
 }
 
+// Where an agent has changed its devices may fit earlier than what is kept says.
+std::vector<AgentIndex> Future::made_of_devices() const {
+  std::vector<AgentIndex> agents;
+  if (!group_.agents.has_devices()) return agents;
+  for (const auto& [agent, profile] : profiles_) agents.push_back(agent);
+  std::ranges::sort(agents);
+  return agents;
+}
+
+std::optional<Future::Start> Future::earliest_anywhere(const Requirement& requirement,
+                                                       Duration estimate, const AgentFilter& filter,
+                                                       const Bounds& bounds, std::uint64_t& steps) {
+  const StartTimes& times = times_.refreshed(mirror_, group_, started_, requirement);
+  const std::vector<AgentIndex> looked_at = made_of_devices();
+  auto best = earliest_among(looked_at, requirement, estimate, filter, bounds, steps);
+  StartTimes::InOrder order(times, now_, bounds.from, bounds.limit);
+  while (const auto next = order.next()) {
+    const auto& [at, agent] = *next;
+    ++steps;
+    if (best && std::pair(best->at, best->agents.front()) < *next) break;
+    if (!is_made(agent) && !times.is_rough(agent)) return Start{at, {agent}};
+    if (std::ranges::binary_search(looked_at, agent)) continue;
+    Bounds earlier = bounds;
+    if (best) earlier.limit = best->agents.front() > agent ? best->at + 1 : best->at;
+    if (auto start =
+            earliest_among(std::span(&agent, 1), requirement, estimate, filter, earlier, steps)) {
+      best = std::move(start);
+    }
+  }
+  return best;
+}
+
+// Of agents on which nothing is promised as many as there are kernels decide when there is room for
+// all: each of them has room for one from its time on.
+std::optional<Future::Start> Future::earliest_gang(const Request& request, Duration estimate,
+                                                   const AgentFilter& filter, const Bounds& bounds,
+                                                   std::uint64_t& steps) {
+  const StartTimes& times =
+      times_.refreshed(mirror_, group_, started_, request.requirements.front());
+  const std::size_t wanted = request.requirements.size();
+  std::vector<AgentIndex> those = made_of_devices();
+  const auto add = [&](AgentIndex agent) {
+    const auto at = std::ranges::lower_bound(those, agent);
+    if (at == those.end() || *at != agent) those.insert(at, agent);
+    return !is_made(agent) && !times.is_rough(agent);
+  };
+  StartTimes::InOrder order(times, now_, bounds.from, bounds.limit);
+  for (std::size_t plain = 0; plain < wanted;) {
+    const auto next = order.next();
+    if (!next) break;
+    if (add(next->second)) ++plain;
+  }
+  const auto first = Walk(*this, request, estimate, filter, bounds, steps, &those).run();
+  if (!first) return std::nullopt;
+  // At that time others may come first.
+  those = made_of_devices();
+  std::size_t plain = 0;
+  for (AgentIndex from = 0; plain < wanted;) {
+    const auto agent = times.first_by(first->at, now_, from);
+    if (!agent) break;
+    if (add(*agent)) ++plain;
+    from = *agent + 1;
+  }
+  return Walk(*this, request, estimate, filter, {.from = first->at, .limit = first->at + 1}, steps,
+              &those)
+      .run();
+}
+
 std::optional<Future::Start> Future::earliest(const Request& request, Duration estimate,
                                               const AgentFilter& filter, const Bounds& bounds,
                                               std::uint64_t& steps) {
-  if (whole_) make_all();
-  if (!made_all_ || request.requirements.size() > 1) {
-    return Walk(*this, request, estimate, filter, bounds, steps).run();
+  const auto& requirements = request.requirements;
+  if (steps >= bounds.steps) return std::nullopt;
+  const std::vector<AgentIndex>* those = filter.within;
+  if (those == nullptr && filter.strict) those = &filter.designated;
+  if (those != nullptr && requirements.size() == 1) {
+    return earliest_among(*those, requirements.front(), estimate, filter, bounds, steps);
   }
-  std::vector<AgentIndex> all(group_.agents.size());
-  for (AgentIndex a = 0; a < all.size(); ++a) all[a] = a;
-  return earliest_among(all, request.requirements.front(), estimate, filter, bounds, steps);
+  const bool alike = std::ranges::all_of(
+      requirements, [&](const Requirement& r) { return r.id == requirements.front().id; });
+  if (requirements.empty() || those != nullptr || filter.may_exclude() || !alike) {
+    return Walk(*this, request, estimate, filter, bounds, steps, those).run();
+  }
+  if (requirements.front().containers > filter.container_limit) return std::nullopt;
+  if (requirements.size() > 1) return earliest_gang(request, estimate, filter, bounds, steps);
+  return earliest_anywhere(requirements.front(), estimate, filter, bounds, steps);
 }
 
 std::optional<Future::Start> Future::earliest(const Request& request, Duration estimate,
@@ -358,7 +435,7 @@ void Future::promise_once(const Start& start, const Request& request) {
   for (std::size_t i = 0; i < request.requirements.size(); ++i) {
     const AgentIndex agent = start.agents[i];
     if (!is_made(agent)) profile(agent, start.at);
-    profiles_[agent]->add(start.at, kNeverEnds, request.requirements[i].slots, -1);
+    profiles_.find(agent)->second.add(start.at, kNeverEnds, request.requirements[i].slots, -1);
     ++promised_[agent];
   }
   first_promise_ = std::min(first_promise_, start.at);
@@ -376,22 +453,26 @@ void Future::keep(AgentIndex agent, const std::vector<SlotRequest>& slots, std::
   add_promise(agent, slots, from, to, 1);
 }
 
+// A profile that ends before `end` learns of it with the other releases.
+std::int64_t Future::known_end(AgentIndex agent, std::int64_t end) const {
+  const auto cut = std::ranges::find(partial_, agent, &std::pair<AgentIndex, std::int64_t>::first);
+  return cut != partial_.end() && end > cut->second ? kNeverEnds : end;
+}
+
 void Future::placed(AgentIndex agent, const Requirement& requirement, Duration estimate) {
   const std::int64_t end = end_after(now_, estimate);
-  ours_.insert(std::ranges::upper_bound(ours_, end, {}, &Release::at),
-               Release{end, agent, &requirement.slots});
-  if (is_made(agent)) profiles_[agent]->add(now_, end, requirement.slots, -1);
+  started_.add(agent, {end, &requirement.slots});
+  if (const auto made = profiles_.find(agent); made != profiles_.end()) {
+    made->second.add(now_, known_end(agent, end), requirement.slots, -1);
+  }
 }
 
 void Future::withdrawn(AgentIndex agent, const Requirement& requirement, Duration estimate) {
   const std::int64_t end = end_after(now_, estimate);
-  const auto same_end = std::ranges::equal_range(ours_, end, {}, &Release::at);
-  const auto it = std::ranges::find_if(same_end, [&](const Release& release) {
-    return release.agent == agent && release.slots == &requirement.slots;
-  });
-  BAI_ASSERT(it != same_end.end(), "what is withdrawn was placed");
-  ours_.erase(it);
-  if (is_made(agent)) profiles_[agent]->add(now_, end, requirement.slots, 1);
+  started_.remove(agent, {end, &requirement.slots});
+  if (const auto made = profiles_.find(agent); made != profiles_.end()) {
+    made->second.add(now_, known_end(agent, end), requirement.slots, 1);
+  }
 }
 
 void Future::barred(const Requirement& requirement, Duration estimate,
@@ -399,7 +480,7 @@ void Future::barred(const Requirement& requirement, Duration estimate,
   const std::int64_t end = end_after(now_, estimate);
   if (end <= first_promise_) return;
   for (const auto& [agent, count] : promised_) {
-    if (profiles_[agent]->room(now_, end, requirement, 1) == 0) agents.push_back(agent);
+    if (profiles_.find(agent)->second.room(now_, end, requirement, 1) == 0) agents.push_back(agent);
   }
 }
 

@@ -3,14 +3,16 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "sched/mirror.hpp"
 #include "sched/profile.hpp"
 #include "sched/search.hpp"
+#include "sched/start_times.hpp"
 
 namespace bai::sched {
 
@@ -18,13 +20,12 @@ namespace bai::sched {
 // not foreseen. What runs is expected to end as estimated; what should have ended is expected to
 // end at once.
 //
-// An agent's profile is made when something is promised on it. Until then its amounts only grow, so
-// that the first release that makes room answers; where many are promised something, making all of
-// them at once (`whole`) costs less.
+// An agent's profile is made when something is promised on it. Until then its amounts only grow:
+// what `times` keeps from pass to pass tells when there is room.
 class Future {
  public:
   // Everything outlives it. The agents' free amounts are those of the pass as it goes on.
-  Future(const Mirror& mirror, const Group& group, Timestamp now, bool whole);
+  Future(const Mirror& mirror, const Group& group, Timestamp now, StartTimesCache& times);
 
   struct Start {
     std::int64_t at = 0;             // nanoseconds, like Timestamp
@@ -75,34 +76,34 @@ class Future {
   std::int64_t end_of(Duration estimate) const noexcept { return end_after(now_, estimate); }
 
  private:
-  struct Release {
-    std::int64_t at = 0;
-    AgentIndex agent = 0;
-    const std::vector<SlotRequest>* slots = nullptr;
-  };
   class Walk;
 
   std::vector<std::int64_t> free_now(AgentIndex agent) const;
   std::optional<AgentIndex> agent_of(const Held& held) const noexcept;
   // When what is held comes free for others; what should have ended ends right after now.
   std::int64_t release_time(const Held& held, std::int64_t end) const;
-  bool is_made(AgentIndex agent) const noexcept {
-    return agent < profiles_.size() && profiles_[agent] != nullptr;
-  }
+  bool is_made(AgentIndex agent) const { return profiles_.contains(agent); }
   // With what comes free until `until`; later on it only has more.
   Profile& profile(AgentIndex agent, std::int64_t until = kNeverEnds);
   void add_releases(Profile& profile, AgentIndex agent, std::int64_t after, std::int64_t until);
-  void make_all();
+  std::optional<Start> earliest_anywhere(const Requirement& requirement, Duration estimate,
+                                         const AgentFilter& filter, const Bounds& bounds,
+                                         std::uint64_t& steps);
+  std::optional<Start> earliest_gang(const Request& request, Duration estimate,
+                                     const AgentFilter& filter, const Bounds& bounds,
+                                     std::uint64_t& steps);
+  std::vector<AgentIndex> made_of_devices() const;
+  std::int64_t known_end(AgentIndex agent, std::int64_t end) const;
   void add_promise(AgentIndex agent, const std::vector<SlotRequest>& slots, std::int64_t from,
                    std::int64_t to, int sign);
 
   const Mirror& mirror_;
   const Group& group_;
+  StartTimesCache& times_;
   std::int64_t now_;
-  bool whole_, made_all_ = false;
-  std::vector<Release> ours_;                       // of what this pass has started; by time
-  std::vector<std::unique_ptr<Profile>> profiles_;  // by agent; null where it is not needed yet
-  std::map<AgentIndex, std::uint32_t> promised_;    // agents with promises: how many
+  Started started_;
+  std::unordered_map<AgentIndex, Profile> profiles_;  // where one was needed
+  std::map<AgentIndex, std::uint32_t> promised_;      // agents with promises: how many
   std::int64_t first_promise_ = kNeverEnds;
   std::vector<std::pair<AgentIndex, std::int64_t>> partial_;  // profiles that end early
 };

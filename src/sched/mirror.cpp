@@ -162,7 +162,8 @@ void Mirror::on_agent(const Change& change) {
   if (record.group != group && group != kNone) groups_[group].agents.add(id);
   record.group = group;
   record.has_row = after != nullptr;
-  for (const KernelId& kernel : record.held) rekey(kernel);
+  const std::vector<HeldOn> held = record.held;  // they move
+  for (const HeldOn& one : held) rekey(one.key.second);
   AgentFacts& facts = record.facts;
   facts.capacity.clear();
   facts.takes_sessions = false;

@@ -42,6 +42,31 @@ enum class EstimateFrom : std::uint8_t { Nothing, Declared, Lifetime, Default };
 // When it gives them back as far as anyone knows (kNeverEnds: nobody does), then by kernel.
 using EndKey = std::pair<std::int64_t, KernelId>;
 inline constexpr std::int64_t kNeverEnds = std::numeric_limits<std::int64_t>::max();
+// One of those that hold something on an agent.
+struct HeldOn {
+  EndKey key;
+  const Held* held = nullptr;
+};
+
+// Agents on which something is now expected to end at another time, amounts being as they were; for
+// who follows them, like AgentTable::changed.
+class EndLog {
+ public:
+  std::uint64_t epoch() const noexcept { return epoch_; }
+  const std::vector<AgentIndex>& moved() const noexcept { return moved_; }
+  void note(AgentIndex agent) {
+    if (moved_.size() >= kMovedMax) {
+      moved_.clear();
+      ++epoch_;
+    }
+    moved_.push_back(agent);
+  }
+
+ private:
+  static constexpr std::size_t kMovedMax = 1 << 16;
+  std::vector<AgentIndex> moved_;
+  std::uint64_t epoch_ = 1;
+};
 
 struct Arrival {
   PendingIndex session;
@@ -61,6 +86,7 @@ struct Group {
   Duration default_runtime = kUnknownEstimate;
   std::map<EndKey, const Held*> held;      // on its agents
   std::uint64_t estimates_epoch = 0;       // differs when something may end earlier than before
+  EndLog ends;                             // of what is held, in numbers of `agents`
   std::set<PendingIndex> in_reservations;  // queued sessions that name one
   std::size_t pending = 0;
   std::vector<Arrival> arrivals;  // queued, or queued anew, since the planner last looked
@@ -94,9 +120,8 @@ class Mirror {
   const ReservationBook& reservations() const noexcept { return reservations_; }
   // That the session names; null: none.
   const ReservationRecord* reservation_of(const SessionId& session) const noexcept;
-  // Kernels that hold amounts on the agent, in no particular order; what such a kernel holds, and
-  // until when.
-  std::span<const KernelId> held_on(const AgentId& agent) const noexcept;
+  // What is held on the agent, by end; what such a kernel holds, and until when.
+  std::span<const HeldOn> held_on(const AgentId& agent) const noexcept;
   std::pair<const Held*, std::int64_t> held(const KernelId& kernel) const noexcept;
   // For a session that holds something on agents of the group.
   EstimateFrom estimate_from(const SessionId& session, const Group& group) const;
@@ -133,7 +158,7 @@ class Mirror {
     bool has_row = false;
     std::uint32_t group = kNone;  // whose table it is in
     AgentFacts facts;
-    std::vector<KernelId> held;
+    std::vector<HeldOn> held;  // by end
   };
   // What is known of a session that has got its agents, holds something or names a reservation.
   struct Running {

@@ -18,6 +18,10 @@ Timestamp began(const Session& session) {
   return session.created_at;
 }
 
+auto place_of(std::vector<HeldOn>& held, const EndKey& key) {
+  return std::ranges::lower_bound(held, key, {}, &HeldOn::key);
+}
+
 }  // namespace
 
 // Members of ResourceGroup::policy_options that the mirror itself follows; the registry has checked
@@ -86,7 +90,9 @@ void Mirror::hold(const Kernel& kernel) {
   Running& session = running(sessions_[kernel.session]);
   session.held.push_back(kernel.id);
   if (session.reservation != nullptr) session.reservation->held.insert(kernel.id);
-  agents_[kernel.agent].held.push_back(kernel.id);
+  auto& on_agent = agents_[kernel.agent].held;
+  const EndKey key{entry.end, kernel.id};
+  on_agent.insert(place_of(on_agent, key), {key, &entry.held});
   rekey(kernel.id);
 }
 
@@ -95,7 +101,8 @@ void Mirror::release(const Kernel& kernel) {
   if (it->second.group != kNone) {
     groups_[it->second.group].held.erase({it->second.end, kernel.id});
   }
-  std::erase(agents_.find(kernel.agent)->second.held, kernel.id);
+  auto& on_agent = agents_.find(kernel.agent)->second.held;
+  on_agent.erase(place_of(on_agent, {it->second.end, kernel.id}));
   Running& session = *sessions_.find(kernel.session)->second.running;
   std::erase(session.held, kernel.id);
   if (session.reservation != nullptr) session.reservation->held.erase(kernel.id);
@@ -122,7 +129,7 @@ const ReservationRecord* Mirror::reservation_of(const SessionId& session) const 
   return it == sessions_.end() || !it->second.running ? nullptr : it->second.running->reservation;
 }
 
-std::span<const KernelId> Mirror::held_on(const AgentId& agent) const noexcept {
+std::span<const HeldOn> Mirror::held_on(const AgentId& agent) const noexcept {
   const auto it = agents_.find(agent);
   if (it == agents_.end()) return {};
   return it->second.held;
@@ -159,13 +166,22 @@ void Mirror::on_running(SessionRecord& record, const Session* after) {
 
 void Mirror::rekey(const KernelId& kernel) {
   HeldEntry& entry = held_.find(kernel)->second;
-  const std::uint32_t group = agents_.find(entry.held.agent)->second.group;
+  AgentRecord& agent = agents_.find(entry.held.agent)->second;
+  const std::uint32_t group = agent.group;
   const std::int64_t end =
       group == kNone ? kNeverEnds
                      : end_of(*sessions_.find(entry.held.session)->second.running, groups_[group]);
   if (group == entry.group && end == entry.end) return;
   if (entry.group != kNone) groups_[entry.group].held.erase({entry.end, kernel});
-  if (entry.group == group && end < entry.end) ++groups_[group].estimates_epoch;
+  if (entry.group == group) {
+    if (end < entry.end) ++groups_[group].estimates_epoch;
+    groups_[group].ends.note(*groups_[group].agents.find(entry.held.agent));
+  }
+  if (end != entry.end) {
+    agent.held.erase(place_of(agent.held, {entry.end, kernel}));
+    const EndKey key{end, kernel};
+    agent.held.insert(place_of(agent.held, key), {key, &entry.held});
+  }
   entry.group = group;
   entry.end = end;
   if (group != kNone) groups_[group].held.emplace(EndKey{end, kernel}, &entry.held);

@@ -53,6 +53,7 @@ struct GroupMemory {
   ScoreCache scores;              // of the policies' selector
   PromiseMemory promises;
   Choices choices;
+  StartTimesCache start_times;
   FitSets fits;
   Topology topology;
   std::vector<std::shared_ptr<const PendingReason>>

@@ -51,6 +51,19 @@ void Profile::add(std::int64_t from, std::int64_t to, std::span<const SlotReques
   }
 }
 
+void Profile::append(std::int64_t at, std::span<const SlotRequest> slots) {
+  if (at > at_.back()) {
+    at_.push_back(at);
+    free_.resize(free_.size() + width_);
+    std::copy_n(free_.end() - static_cast<std::ptrdiff_t>(2 * width_), width_,
+                free_.end() - static_cast<std::ptrdiff_t>(width_));
+  }
+  const std::size_t row = free_.size() - width_;
+  for (const SlotRequest& r : slots) {
+    if (r.slot < width_) free_[row + r.slot] += r.units;
+  }
+}
+
 std::size_t Profile::room(std::int64_t from, std::int64_t to, const Requirement& requirement,
                           std::size_t most) const {
   std::size_t step = step_at(from);

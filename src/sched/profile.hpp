@@ -25,6 +25,9 @@ class Profile {
   // From `from` until `to` there is so much more (sign 1) or less (-1).
   void add(std::int64_t from, std::int64_t to, std::span<const SlotRequest> slots, int sign);
 
+  // The same from `at`, after which nothing is known yet, for ever.
+  void append(std::int64_t at, std::span<const SlotRequest> slots);
+
   // How many of `requirement` go onto it from `from` until `to`, `most` at most.
   std::size_t room(std::int64_t from, std::int64_t to, const Requirement& requirement,
                    std::size_t most) const;

@@ -43,6 +43,7 @@ class ReservationBook {
   ReservationRecord& join(const std::string& id);
   void leave(ReservationRecord& record);
 
+  bool empty() const noexcept { return records_.empty(); }
   const ReservationRecord* find(const std::string& id) const noexcept;  // with a row
   // Those of a resource group, by id.
   std::span<const ReservationRecord* const> of_group(const ResourceGroupName& group) const noexcept;
