@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "sched/kept_amounts.hpp"
 #include "sched/mirror.hpp"
 #include "sched/profile.hpp"
 #include "sched/search.hpp"
@@ -24,8 +25,10 @@ namespace bai::sched {
 // what `times` keeps from pass to pass tells when there is room.
 class Future {
  public:
-  // Everything outlives it. The agents' free amounts are those of the pass as it goes on.
-  Future(const Mirror& mirror, const Group& group, Timestamp now, StartTimesCache& times);
+  // Everything outlives it. The agents' free amounts are those of the pass as it goes on, and so
+  // is what reservations have left of what is kept for them.
+  Future(const Mirror& mirror, const Group& group, Timestamp now, StartTimesCache& times,
+         const KeptAmounts& kept);
 
   struct Start {
     std::int64_t at = 0;             // nanoseconds, like Timestamp
@@ -57,19 +60,20 @@ class Future {
   // From then on the session counts as if it would start there; `withdraw` undoes it.
   void promise(const Start& start, const Request& request, Duration estimate);
   void withdraw(const Start& start, const Request& request, Duration estimate);
-  // Amounts that are nobody's from `from` until `to`.
-  void keep(AgentIndex agent, const std::vector<SlotRequest>& slots, std::int64_t from,
-            std::int64_t to);
-
   // A requirement of a session that starts now.
   void placed(AgentIndex agent, const Requirement& requirement, Duration estimate);
   // Takes back what was placed: its session did not start after all.
   void withdrawn(AgentIndex agent, const Requirement& requirement, Duration estimate);
+  // A session that starts in a reservation takes what was kept: it comes free for others when that
+  // ends, at `to`. `sign`: 1, or -1 when it did not start after all.
+  void placed_in_kept(AgentIndex agent, const Requirement& requirement, std::int64_t to, int sign);
 
-  bool has_promises() const noexcept { return !promised_.empty(); }
+  bool has_promises() const noexcept { return !promised_.empty() || !kept_.empty(); }
   // Appends, in order, the agents on which it would break a promise when it ran for `estimate`.
-  void barred(const Requirement& requirement, Duration estimate,
-              std::vector<AgentIndex>& agents) const;
+  void barred(const Requirement& requirement, Duration estimate, std::vector<AgentIndex>& agents);
+  // Before somebody's amounts are given back for a while: barred() would take them for free, unless
+  // it has looked at those agents before.
+  void foresee(Duration estimate);
   // A session that ends before the first promise begins breaks none.
   Duration before_first_promise() const noexcept;
   // When something that starts now ends.
@@ -83,6 +87,8 @@ class Future {
   // When what is held comes free for others; what should have ended ends right after now.
   std::int64_t release_time(const Held& held, std::int64_t end) const;
   bool is_made(AgentIndex agent) const { return profiles_.contains(agent); }
+  // Whether its amounts may do more than grow.
+  bool is_special(AgentIndex agent) const { return is_made(agent) || kept_.has(agent); }
   // With what comes free until `until`; later on it only has more.
   Profile& profile(AgentIndex agent, std::int64_t until = kNeverEnds);
   void add_releases(Profile& profile, AgentIndex agent, std::int64_t after, std::int64_t until);
@@ -92,7 +98,7 @@ class Future {
   std::optional<Start> earliest_gang(const Request& request, Duration estimate,
                                      const AgentFilter& filter, const Bounds& bounds,
                                      std::uint64_t& steps);
-  std::vector<AgentIndex> made_of_devices() const;
+  std::vector<AgentIndex> special_devices(const Requirement& requirement) const;
   std::int64_t known_end(AgentIndex agent, std::int64_t end) const;
   void add_promise(AgentIndex agent, const std::vector<SlotRequest>& slots, std::int64_t from,
                    std::int64_t to, int sign);
@@ -100,6 +106,7 @@ class Future {
   const Mirror& mirror_;
   const Group& group_;
   StartTimesCache& times_;
+  const KeptAmounts& kept_;
   std::int64_t now_;
   Started started_;
   std::unordered_map<AgentIndex, Profile> profiles_;  // where one was needed

@@ -89,7 +89,7 @@ void Mirror::hold(const Kernel& kernel) {
   }
   Running& session = running(sessions_[kernel.session]);
   session.held.push_back(kernel.id);
-  if (session.reservation != nullptr) session.reservation->held.insert(kernel.id);
+  if (session.reservation != nullptr) session.reservation->hold(kernel.id);
   auto& on_agent = agents_[kernel.agent].held;
   const EndKey key{entry.end, kernel.id};
   on_agent.insert(place_of(on_agent, key), {key, &entry.held});
@@ -105,7 +105,7 @@ void Mirror::release(const Kernel& kernel) {
   on_agent.erase(place_of(on_agent, {it->second.end, kernel.id}));
   Running& session = *sessions_.find(kernel.session)->second.running;
   std::erase(session.held, kernel.id);
-  if (session.reservation != nullptr) session.reservation->held.erase(kernel.id);
+  if (session.reservation != nullptr) session.reservation->release(kernel.id);
   held_.erase(it);
   drop_if_idle(kernel.session);
 }
@@ -116,12 +116,12 @@ void Mirror::join_reservation(SessionRecord& record, const std::string& id) {
   Running& session = running(record);
   if (id == (session.reservation != nullptr ? session.reservation->id : std::string())) return;
   if (ReservationRecord* left = std::exchange(session.reservation, nullptr)) {
-    for (const KernelId& kernel : session.held) left->held.erase(kernel);
+    for (const KernelId& kernel : session.held) left->release(kernel);
     reservations_.leave(*left);
   }
   if (id.empty()) return;
   session.reservation = &reservations_.join(id);
-  session.reservation->held.insert(session.held.begin(), session.held.end());
+  for (const KernelId& kernel : session.held) session.reservation->hold(kernel);
 }
 
 const ReservationRecord* Mirror::reservation_of(const SessionId& session) const noexcept {

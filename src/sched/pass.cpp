@@ -23,13 +23,12 @@ GroupPass::GroupPass(const ViewSource& source, Group& group, Ledger& ledger,
       placements_left_(placements_left),
       stamps_(stamps),
       stamp_(stamp),
-      reserved_(source.mirror, group, source.now),
-      future_(source.mirror, group, source.now, memory.start_times),
+      reserved_(source.mirror, group, source.now, memory.reserved),
+      future_(source.mirror, group, source.now, memory.start_times, reserved_.kept()),
       looks_ahead_(group.row->queue_discipline == QueueDiscipline::Easy ||
                    group.row->queue_discipline == QueueDiscipline::Conservative),
       has_future_(looks_ahead_ || reserved_.any()),
       choices_(memory.choices) {
-  reserved_.keep(future_);
   if (const auto edge = reserved_.next_edge()) wake(*edge);
 }
 
@@ -389,6 +388,7 @@ bool GroupPass::is_barred(const Requirement& requirement, AgentFilter& filter) {
 void GroupPass::took(const Waiting& waiting, const Requirement& requirement, AgentIndex agent) {
   if (const std::string* own = own_reservation(waiting.session)) {
     reserved_.take(*own, agent, requirement, 1);
+    future_.placed_in_kept(agent, requirement, reserved_.end_of(*own), 1);
   } else if (has_future_) {
     future_.placed(agent, requirement, waiting.session.estimate);
   }
@@ -398,6 +398,7 @@ void GroupPass::gave_back(const Waiting& waiting, const Requirement& requirement
                           AgentIndex agent) {
   if (const std::string* own = own_reservation(waiting.session)) {
     reserved_.take(*own, agent, requirement, -1);
+    future_.placed_in_kept(agent, requirement, reserved_.end_of(*own), -1);
   } else if (has_future_) {
     future_.withdrawn(agent, requirement, waiting.session.estimate);
   }

@@ -54,6 +54,7 @@ struct GroupMemory {
   PromiseMemory promises;
   Choices choices;
   StartTimesCache start_times;
+  ReservedMemory reserved;
   FitSets fits;
   Topology topology;
   std::vector<std::shared_ptr<const PendingReason>>

@@ -80,6 +80,7 @@ std::optional<GroupPass::Evicting> GroupPass::make_room(const Waiting& waiting,
   const bool anybody = preemption_->consider(session, reclaims, by_priority, due);
   if (due != Timestamp{}) wake(due);
   if (!anybody) return std::nullopt;
+  future_.foresee(session.estimate);
   const Attempt attempt(ledger_);
   preemption_->release_leaving();
   std::vector<Preemption::Victim> returned;

@@ -16,6 +16,7 @@ void ReservationBook::on_reservation(const Change& change) {
   record.row =
       after != nullptr ? std::static_pointer_cast<const Reservation>(change.after) : nullptr;
   record.agents.clear();
+  record.version = ++versions_;
   stale_.insert(id);
   if (after == nullptr) return;
   auto& group = by_group_[after->resource_group];
@@ -38,6 +39,7 @@ void ReservationBook::settle(const SlotTypes& types, Names& slots, bool types_ch
       continue;
     }
     record.agents.clear();
+    record.version = ++versions_;
     for (const auto& [agent, amounts] : record.row->agents.members()) {
       const auto parsed = parse_slots(types, amounts);
       if (!parsed) continue;  // refused where rows are written

@@ -27,7 +27,17 @@ struct ReservationRecord {
   std::vector<OnAgent> agents;             // by id
   std::set<KernelId> held;                 // that hold amounts, of sessions in it
   std::uint32_t users = 0;                 // sessions that name it
+  std::uint64_t version = 0;               // differs when row or agents do, also from others'
+  std::uint64_t held_version = 0;          // differs when `held` does
 
+  void hold(const KernelId& kernel) {
+    held.insert(kernel);
+    ++held_version;
+  }
+  void release(const KernelId& kernel) {
+    held.erase(kernel);
+    ++held_version;
+  }
   bool is_active(Timestamp now) const noexcept {
     return row != nullptr && row->starts_at <= now && now < row->ends_at;
   }
@@ -54,6 +64,7 @@ class ReservationBook {
   void drop_if_unused(const std::string& id);
 
   std::map<std::string, ReservationRecord> records_;
+  std::uint64_t versions_ = 0;
   std::map<ResourceGroupName, std::vector<const ReservationRecord*>> by_group_;
   std::set<std::string> stale_;  // whose amounts are to be read
 };

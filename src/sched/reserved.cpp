@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
+
+#include "sched/profile.hpp"
 
 namespace bai::sched {
 
@@ -32,25 +35,60 @@ Refusal never(std::string message) {
 
 }  // namespace
 
-Reserved::Reserved(const Mirror& mirror, const Group& group, Timestamp now)
-    : mirror_(mirror), now_(now) {
-  for (const ReservationRecord* record : mirror.reservations().of_group(group.name)) {
-    if (now < record->row->ends_at) add(mirror, group, *record);
+using OnAgent = ReservedMemory::OnAgent;
+
+Reserved::Reserved(const Mirror& mirror, const Group& group, Timestamp now, ReservedMemory& memory)
+    : mirror_(mirror), now_(now), memory_(memory) {
+  const bool renumbered = std::exchange(memory.epoch, group.agents.epoch()) != group.agents.epoch();
+  const auto records = mirror.reservations().of_group(group.name);
+  std::erase_if(memory.entries, [&](const auto& known) {
+    const auto& [id, entry] = known;
+    const auto record = std::ranges::lower_bound(
+        records, id, {}, [](const ReservationRecord* r) -> const std::string& { return r->id; });
+    const bool stays = !renumbered && record != records.end() && (*record)->id == id &&
+                       (*record)->version == entry.version && now < (*record)->row->ends_at;
+    if (!stays) drop(entry);
+    return !stays;
+  });
+  for (const ReservationRecord* record : records) {
+    if (now < record->row->ends_at) refresh(group, *record);
   }
 }
 
-void Reserved::add(const Mirror& mirror, const Group& group, const ReservationRecord& record) {
-  Entry& entry = entries_[record.id];
-  entry.record = &record;
-  for (const auto& on : record.agents) {
-    if (const auto agent = group.agents.find(on.agent)) {
-      entry.agents.push_back({*agent, on.slots, on.slots});
-    }
+void Reserved::drop(const ReservedMemory::Entry& entry) {
+  for (const OnAgent& on : entry.agents) {
+    memory_.kept.remove(on.agent, {entry.from, entry.to, &on.left});
   }
-  std::ranges::sort(entry.agents, {}, &OnAgent::agent);
-  if (!record.is_active(now_)) return;
+}
+
+void Reserved::refresh(const Group& group, const ReservationRecord& record) {
+  auto& entry = memory_.entries[record.id];
+  if (entry.version != record.version) {  // a new one
+    entry.record = &record;
+    entry.version = record.version;
+    entry.from = record.row->starts_at.ns;
+    entry.to = record.row->ends_at.ns;
+    for (const auto& on : record.agents) {
+      if (const auto agent = group.agents.find(on.agent)) {
+        entry.agents.push_back({*agent, &on.slots, on.slots});
+      }
+    }
+    std::ranges::sort(entry.agents, {}, &OnAgent::agent);
+    for (const OnAgent& on : entry.agents) {
+      memory_.kept.add(on.agent, {entry.from, entry.to, &on.left});
+    }
+  } else if (entry.is_active == record.is_active(now_) && !entry.is_taken &&
+             (!entry.is_active || entry.held_version == record.held_version)) {
+    return;
+  } else {
+    for (OnAgent& on : entry.agents) on.left = *on.reserved;
+  }
+  entry.is_active = record.is_active(now_);
+  entry.is_taken = false;
+  entry.held_version = record.held_version;
+  if (!entry.is_active) return;
   for (const KernelId& kernel : record.held) {
-    const Held& held = *mirror.held(kernel).first;
+    const Held& held = *mirror_.held(kernel).first;
     const auto agent = group.agents.find(held.agent);
     if (!agent) continue;
     const auto on = std::ranges::lower_bound(entry.agents, *agent, {}, &OnAgent::agent);
@@ -58,22 +96,11 @@ void Reserved::add(const Mirror& mirror, const Group& group, const ReservationRe
   }
 }
 
-void Reserved::keep(Future& future) const {
-  for (const auto& [id, entry] : entries_) {
-    const Reservation& row = *entry.record->row;
-    for (const OnAgent& on : entry.agents) {
-      std::vector<SlotRequest> left = on.left;  // more may be held than is reserved
-      for (SlotRequest& r : left) r.units = std::max<std::int64_t>(0, r.units);
-      future.keep(on.agent, left, std::max(now_, row.starts_at).ns, row.ends_at.ns);
-    }
-  }
-}
-
 std::optional<Refusal> Reserved::check(const PendingSession& session,
                                        const Request& request) const {
   const std::string& id = session.details->reservation;
-  const auto it = entries_.find(id);
-  if (it == entries_.end()) {
+  const auto it = memory_.entries.find(id);
+  if (it == memory_.entries.end()) {
     const ReservationRecord* over = mirror_.reservations().find(id);
     return never(over != nullptr ? fmt::format("its reservation {} ended at {}.", id,
                                                to_iso8601(over->row->ends_at))
@@ -91,7 +118,7 @@ std::optional<Refusal> Reserved::check(const PendingSession& session,
   }
   for (const Requirement& requirement : request.requirements) {
     const bool somewhere = std::ranges::any_of(
-        it->second.agents, [&](const OnAgent& on) { return covers(on.reserved, requirement); });
+        it->second.agents, [&](const OnAgent& on) { return covers(*on.reserved, requirement); });
     if (!somewhere) {
       return never(fmt::format("reservation {} keeps on no agent as much as it asks for.", id));
     }
@@ -107,8 +134,8 @@ std::optional<Refusal> Reserved::check(const PendingSession& session,
 void Reserved::candidates(const std::string& id, const Requirement& requirement,
                           std::vector<AgentIndex>& agents) const {
   agents.clear();
-  const auto it = entries_.find(id);
-  if (it == entries_.end()) return;
+  const auto it = memory_.entries.find(id);
+  if (it == memory_.entries.end()) return;
   for (const OnAgent& on : it->second.agents) {
     if (covers(on.left, requirement)) agents.push_back(on.agent);
   }
@@ -116,14 +143,15 @@ void Reserved::candidates(const std::string& id, const Requirement& requirement,
 
 void Reserved::take(const std::string& id, AgentIndex agent, const Requirement& requirement,
                     int sign) {
-  auto& agents = entries_.find(id)->second.agents;
-  const auto on = std::ranges::lower_bound(agents, agent, {}, &OnAgent::agent);
+  auto& entry = memory_.entries.find(id)->second;
+  entry.is_taken = true;
+  const auto on = std::ranges::lower_bound(entry.agents, agent, {}, &OnAgent::agent);
   give(on->left, requirement.slots, -sign);
 }
 
 std::optional<Timestamp> Reserved::next_edge() const {
   std::optional<Timestamp> next;
-  for (const auto& [id, entry] : entries_) {
+  for (const auto& [id, entry] : memory_.entries) {
     const Reservation& row = *entry.record->row;
     const Timestamp edge = now_ < row.starts_at ? row.starts_at : row.ends_at;
     if (!next || edge < *next) next = edge;

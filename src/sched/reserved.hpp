@@ -8,20 +8,40 @@
 #include <string>
 #include <vector>
 
-#include "sched/future.hpp"
+#include "sched/kept_amounts.hpp"
+#include "sched/mirror.hpp"
 
 namespace bai::sched {
+
+// What is remembered of a resource group's reservations between passes.
+struct ReservedMemory {
+  struct OnAgent {
+    AgentIndex agent = 0;
+    const std::vector<SlotRequest>* reserved = nullptr;
+    std::vector<SlotRequest> left;  // the same slots
+  };
+  struct Entry {
+    const ReservationRecord* record = nullptr;
+    std::uint64_t version = 0, held_version = 0;  // of the record
+    bool is_active = false, is_taken = false;     // `left` counts what is held; a pass has taken
+    std::int64_t from = 0, to = 0;
+    std::vector<OnAgent> agents;  // in order; those that are in the group
+  };
+  std::map<std::string, Entry> entries;  // by id; none is over
+  KeptAmounts kept;
+  std::uint64_t epoch = 0;  // of the agents
+};
 
 // Holds nothing and costs nothing where a group has no reservations.
 class Reserved {
  public:
-  // Everything outlives it.
-  Reserved(const Mirror& mirror, const Group& group, Timestamp now);
+  // Everything outlives it. Only what has changed since the last pass is made anew.
+  Reserved(const Mirror& mirror, const Group& group, Timestamp now, ReservedMemory& memory);
 
-  bool any() const noexcept { return !entries_.empty(); }
-  // Promises what is kept: what each has left, from its start, or now, until its end. What its
-  // sessions hold is theirs already; when they give it back it stays with the reservation.
-  void keep(Future& future) const;
+  bool any() const noexcept { return !memory_.entries.empty(); }
+  // What is kept: what each has left, from its start until its end. What its sessions hold is
+  // theirs already; when they give it back it stays with the reservation.
+  const KeptAmounts& kept() const noexcept { return memory_.kept; }
 
   // Why the session may not start in its reservation now; nothing: where there is room.
   std::optional<Refusal> check(const PendingSession& session, const Request& request) const;
@@ -30,23 +50,17 @@ class Reserved {
                   std::vector<AgentIndex>& agents) const;
   // For a session of the reservation: `sign` is 1 to take and -1 to give back.
   void take(const std::string& id, AgentIndex agent, const Requirement& requirement, int sign);
+  std::int64_t end_of(const std::string& id) const { return memory_.entries.find(id)->second.to; }
   // When the next of them begins or ends.
   std::optional<Timestamp> next_edge() const;
 
  private:
-  struct OnAgent {
-    AgentIndex agent = 0;
-    std::vector<SlotRequest> reserved, left;  // the same slots
-  };
-  struct Entry {
-    const ReservationRecord* record;
-    std::vector<OnAgent> agents;  // in order; those that are in the group
-  };
-  void add(const Mirror& mirror, const Group& group, const ReservationRecord& record);
+  void refresh(const Group& group, const ReservationRecord& record);
+  void drop(const ReservedMemory::Entry& entry);
 
   const Mirror& mirror_;
   Timestamp now_;
-  std::map<std::string, Entry> entries_;  // by id; none is over
+  ReservedMemory& memory_;
 };
 
 }  // namespace bai::sched

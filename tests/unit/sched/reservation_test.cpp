@@ -344,3 +344,38 @@ TEST_CASE("under random load nobody else gets what is kept, and nothing runs pas
     }
   }
 }
+
+TEST_CASE("what leaves an agent is not taken for more than it is when others are to leave") {
+  World world;
+  world.group().queue_discipline = QueueDiscipline::SkipAhead;
+  world.group().policy_options =
+      Json::object({{"preemption", Json::object({{"enabled", true}, {"order", "oldest"}})}});
+  const auto run = [&](const char* agent, SessionStatus status, std::int64_t for_seconds) {
+    Session session = world.draft();
+    session.status = status;
+    session.starts_at = at_second(kNow - 10);
+    session.batch_timeout = seconds(for_seconds);
+    Kernel kernel;
+    kernel.id = numbered<KernelId>(status == SessionStatus::Running ? 1 : 2);
+    kernel.session = session.id;
+    kernel.agent = AgentId(agent);
+    kernel.status = KernelStatus::Running;
+    kernel.occupied_slots = slots(cpu("10"));
+    const SessionId id = session.id;
+    world.changes.insert(std::move(kernel));
+    world.changes.insert(std::move(session));
+    return id;
+  };
+  world.agent("a", cpu("10"));
+  world.agent("b", cpu("10"));
+  const SessionId victim = run("a", SessionStatus::Running, 1000);
+  run("b", SessionStatus::Terminating, 60);
+  reserve(world, "course", {{"b", "6"}}, kNow + 100, kNow + 1000);
+  world.batch({{cpu("8")}}, 50);  // over before the reservation begins, and nobody yields to it
+  const SessionId long_one = world.batch({{cpu("8")}}, 500);
+  world.changes.update<Session>(long_one, [](Session& s) { s.job_priority = 5; });
+  const Plan plan = world.plan();
+  REQUIRE(placed(plan) == std::vector{long_one});
+  CHECK(only_agent(plan) == "a");
+  CHECK(plan.placements[0].victims == std::vector{victim});
+}

@@ -1,6 +1,7 @@
 // When there is room: what is kept from pass to pass against a look at every agent.
 #include "sched/future.hpp"
 #include "sched/ledger.hpp"
+#include "sched/reserved.hpp"
 #include "timeline.hpp"
 
 using namespace bai;
@@ -70,7 +71,7 @@ struct Growing {
     for (std::int64_t i = draw(0, 3); i > 0; --i) run_one();
     for (std::int64_t i = draw(0, 2); i > 0; --i) end_one();
     if (!running.empty() && draw(0, 3) == 0) {
-      const auto& [id, kernel] = running[draw.random() % running.size()];
+      const auto& [id, kernel] = running[static_cast<std::size_t>(draw.random() % running.size())];
       const Duration limit = seconds(draw(20, 200));
       world.changes.update<Session>(id, [&](Session& s) { s.batch_timeout = limit; });
     }
@@ -80,18 +81,8 @@ struct Growing {
       world.changes.update<Agent>(agents[draw.random() % agents.size()],
                                   [&](Agent& a) { a.schedulable = takes; });
     }
-    if (with_reservation && draw(0, 9) == 0) {
-      Reservation row;
-      row.id = "default/r";
-      row.name = "r";
-      row.resource_group = ResourceGroupName("default");
-      row.starts_at = at_second(now - 5);
-      row.ends_at = at_second(now + draw(1, 90));
-      if (world.state.find<Reservation>(row.id) != nullptr) {
-        world.changes.update<Reservation>(row.id, [&](Reservation& r) { r = row; });
-      } else {
-        world.changes.insert(row);
-      }
+    for (const char* name : {"r", "s"}) {
+      if (with_reservation && draw(0, 9) == 0) reserve(name);
     }
     const auto kernels = static_cast<std::size_t>(draw(0, 3) == 0 ? draw(2, 6) : 1);
     KernelSpec spec{{{"cpu", std::to_string(draw(1, 8))}}, draw(0, 5) == 0 ? "aarch64" : "x86_64"};
@@ -100,6 +91,27 @@ struct Growing {
     if (draw(0, 7) == 0) all.push_back({{{"cpu", "2"}}, "x86_64"});
     waiting.push_back(world.batch(all, draw(1, 150)));
     feed();
+  }
+
+  void reserve(const std::string& name) {
+    Reservation row;
+    row.id = "default/" + name;
+    row.name = name;
+    row.resource_group = ResourceGroupName("default");
+    row.starts_at = at_second(now + draw(-20, 40));
+    row.ends_at = row.starts_at + seconds(draw(1, 90));
+    for (const AgentId& agent : agents) {
+      if (draw(0, 2) == 0) {
+        row.agents.set(agent.str(), Json::object({{"cpu", std::to_string(draw(1, 5))}}));
+      }
+    }
+    if (world.state.find<Reservation>(row.id) == nullptr) {
+      world.changes.insert(row);
+    } else if (draw(0, 3) == 0) {
+      world.changes.erase<Reservation>(row.id);
+    } else {
+      world.changes.update<Reservation>(row.id, [&](Reservation& r) { r = row; });
+    }
   }
 
   void feed() {
@@ -118,14 +130,33 @@ struct Growing {
   std::vector<SessionId> waiting;
 };
 
+std::string text(const sched::Reserved& reserved) {
+  std::string text;
+  for (const auto& [from, agent] : reserved.kept().by_start()) {
+    text += std::to_string(from) + " on " + std::to_string(agent) + ":";
+    std::vector<std::string> keeps;
+    for (const auto& keep : reserved.kept().on(agent)) {
+      std::string& one = keeps.emplace_back(std::to_string(keep.from) + "-" + std::to_string(keep.to));
+      for (const SlotRequest& r : *keep.left) {
+        one += " " + std::to_string(r.slot) + "=" + std::to_string(r.units);
+      }
+    }
+    std::ranges::sort(keeps);
+    for (const std::string& one : keeps) text += " " + one;
+    text += "\n";
+  }
+  return text;
+}
+
 }  // namespace
 
 TEST_CASE("the earliest start by what is kept is the one that a look at every agent finds") {
-  std::size_t found = 0, later = 0;
+  std::size_t found = 0, later = 0, taken = 0;
   for (std::uint64_t seed = 1; seed <= 120; ++seed) {
     CAPTURE(seed);
     Growing load(seed);
     sched::StartTimesCache kept;
+    sched::ReservedMemory known;
     for (int step = 0; step < 40; ++step) {
       CAPTURE(step);
       load.step();
@@ -133,9 +164,14 @@ TEST_CASE("the earliest start by what is kept is the one that a look at every ag
       std::vector<AgentIndex> all;
       for (AgentIndex a = 0; a < group.agents.size(); ++a) all.push_back(a);
       sched::StartTimesCache fresh;
+      sched::ReservedMemory nothing;
       const Timestamp now = at_second(load.now);
       sched::Ledger ledger(load.mirror);
-      sched::Future future(load.mirror, group, now, kept), naive(load.mirror, group, now, fresh);
+      sched::Reserved reserved(load.mirror, group, now, known),
+          read_anew(load.mirror, group, now, nothing);
+      CHECK(text(reserved) == text(read_anew));
+      sched::Future future(load.mirror, group, now, kept, reserved.kept());
+      sched::Future naive(load.mirror, group, now, fresh, read_anew.kept());
       for (int question = 0; question < 8; ++question) {
         CAPTURE(question);
         const auto at =
@@ -145,6 +181,21 @@ TEST_CASE("the earliest start by what is kept is the one that a look at every ag
         sched::Future::Bounds bounds;
         if (load.draw(0, 3) == 0) bounds.from = at_second(load.now + load.draw(0, 60)).ns;
         if (load.draw(0, 3) == 0) bounds.limit = at_second(load.now + load.draw(0, 90)).ns;
+        std::vector<AgentIndex> within;
+        const Requirement& front = request.requirements.front();
+        const auto* record = load.mirror.reservations().find("default/r");
+        if (record != nullptr && record->is_active(now)) {
+          reserved.candidates("default/r", front, within);
+        }
+        if (load.draw(0, 2) == 0 && !within.empty() && !group.agents.has_devices() &&
+            ledger.take(group.agents, within.back(), front, sched::kNoContainerLimit, {})) {
+          reserved.take("default/r", within.back(), front, 1);
+          read_anew.take("default/r", within.back(), front, 1);
+          future.placed_in_kept(within.back(), front, reserved.end_of("default/r"), 1);
+          naive.placed_in_kept(within.back(), front, reserved.end_of("default/r"), 1);
+          ++taken;
+          continue;
+        }
         sched::AgentFilter anywhere, everywhere;
         everywhere.within = &all;
         std::uint64_t steps = 0;
@@ -172,4 +223,5 @@ TEST_CASE("the earliest start by what is kept is the one that a look at every ag
   }
   CHECK(found > 10'000);
   CHECK(later > 5'000);
+  CHECK(taken > 50);
 }
