@@ -74,6 +74,10 @@ std::optional<GroupPass::Evicting> GroupPass::make_room(const Waiting& waiting,
                                                         const CohortShare* reclaims,
                                                         bool by_priority) {
   const PendingSession& session = waiting.session;
+  if (reclaims == nullptr) {
+    const auto lowest = source_.mirror.tenancy().lowest_victim(group_.name);
+    if (!lowest || *lowest >= session.job_priority) return std::nullopt;
+  }
   if (!preemption_) preemption_.emplace(source_, group_, ledger_, policies_.preemption);
   steps_ += preemption_->size();
   Timestamp due;

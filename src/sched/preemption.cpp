@@ -42,9 +42,7 @@ void Preemption::collect(const Group& group, bool with_parts) {
     if (tenant == nullptr || tenant->row == nullptr) continue;
     const Session& row = *tenant->row;
     const bool leaving = is_leaving(row.status);
-    const bool victim = row.status == SessionStatus::Running && row.is_preemptible &&
-                        row.type != SessionType::System;
-    if (!leaving && !victim) continue;
+    if (!leaving && !may_be_ended(row)) continue;
     Candidate& candidate = candidates_.emplace_back();
     candidate.row = &row;
     candidate.leaving = leaving;

@@ -25,6 +25,26 @@ bool is_tenant(const Session* session) {
 
 }  // namespace
 
+bool may_be_ended(const Session& session) noexcept {
+  return session.status == SessionStatus::Running && session.is_preemptible &&
+         session.type != SessionType::System;
+}
+
+void Tenancy::count_victim(const Session& session, int sign) {
+  if (!may_be_ended(session)) return;
+  auto& group = victims_[session.resource_group];
+  std::uint32_t& sessions = group[session.job_priority];
+  sessions = sign > 0 ? sessions + 1 : sessions - 1;
+  if (sessions == 0) group.erase(session.job_priority);
+  if (group.empty()) victims_.erase(session.resource_group);
+}
+
+std::optional<std::int64_t> Tenancy::lowest_victim(const ResourceGroupName& group) const {
+  const auto it = victims_.find(group);
+  if (it == victims_.end()) return std::nullopt;
+  return it->second.begin()->first;
+}
+
 void Tenancy::count(const Tenant& tenant, const Kernel& kernel, int sign) {
   if (kernel.starts_at == Timestamp{}) return;
   shares_[tenant.row->resource_group].count_running(tenant.scopes, kernel.starts_at,
@@ -76,6 +96,8 @@ void Tenancy::forget(Tenant& tenant) {
 void Tenancy::on_session(const Change& change) {
   const Session *before = change.old_row<Session>(), *after = change.new_row<Session>();
   const SessionId id = after != nullptr ? after->id : before->id;
+  if (before != nullptr) count_victim(*before, -1);
+  if (after != nullptr) count_victim(*after, 1);
   if (!is_tenant(after)) {
     const auto it = tenants_.find(id);
     if (it == tenants_.end()) return;
@@ -157,6 +179,11 @@ std::string Tenancy::dump() const {
   for (const auto& [group, shares] : shares_) {
     for (const auto& [name, line] : shares.dump(slots_)) {
       text += fmt::format("fair share {}/{} {}\n", group.str(), name, line);
+    }
+  }
+  for (const auto& [group, priorities] : victims_) {
+    for (const auto& [priority, sessions] : priorities) {
+      text += fmt::format("may be ended {} {}={}\n", group.str(), priority, sessions);
     }
   }
   std::map<std::string, std::string> lines;

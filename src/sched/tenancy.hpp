@@ -7,6 +7,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -27,6 +28,9 @@ struct Tenant {
   std::vector<std::shared_ptr<const Kernel>> kernels;  // that hold amounts
   GroupShares::Scopes scopes{};
 };
+
+// Whether it runs and may be ended for others.
+bool may_be_ended(const Session& session) noexcept;
 
 class Tenancy {
  public:
@@ -53,9 +57,14 @@ class Tenancy {
     return it == tenants_.end() ? nullptr : &it->second;
   }
 
+  // The lowest job priority of the resource group's sessions that run and may be ended; nothing:
+  // there are none.
+  std::optional<std::int64_t> lowest_victim(const ResourceGroupName& group) const;
+
   std::string dump() const;
 
  private:
+  void count_victim(const Session& session, int sign);
   void count(const Tenant& tenant, const Kernel& kernel, int sign);
   void count_member(const Tenant& tenant, const AgentId& agent, int sign);
   void learn(Tenant& tenant, std::shared_ptr<const Session> row);
@@ -67,6 +76,8 @@ class Tenancy {
   std::unordered_map<std::string, std::shared_ptr<const SessionGroup>, TextHash, std::equal_to<>>
       groups_;
   std::unordered_map<std::string, Members, TextHash, std::equal_to<>> members_;
+  // How many may be ended, by job priority.
+  std::map<ResourceGroupName, std::map<std::int64_t, std::uint32_t>> victims_;
 };
 
 }  // namespace bai::sched
