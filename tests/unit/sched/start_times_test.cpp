@@ -136,7 +136,8 @@ std::string text(const sched::Reserved& reserved) {
     text += std::to_string(from) + " on " + std::to_string(agent) + ":";
     std::vector<std::string> keeps;
     for (const auto& keep : reserved.kept().on(agent)) {
-      std::string& one = keeps.emplace_back(std::to_string(keep.from) + "-" + std::to_string(keep.to));
+      std::string& one =
+          keeps.emplace_back(std::to_string(keep.from) + "-" + std::to_string(keep.to));
       for (const SlotRequest& r : *keep.left) {
         one += " " + std::to_string(r.slot) + "=" + std::to_string(r.units);
       }

@@ -1,0 +1,197 @@
+// What a pass costs on a full cluster where little changes from one to the next: a session ends,
+// another one runs in its place, and those that wait are looked at.
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "model/changeset.hpp"
+#include "sched/planner.hpp"
+
+namespace {
+
+using namespace bai;
+
+constexpr Timestamp kNow{1'000'000'000'000'000};
+constexpr std::int64_t kCores = 64, kPerAgent = 8;  // cores of an agent, sessions on it
+
+template <class Id>
+Id numbered(std::uint64_t number) {
+  Id id;
+  for (std::size_t i = 0; i < 8; ++i)
+    id.bytes[15 - i] = static_cast<std::uint8_t>(number >> (8 * i));
+  return id;
+}
+
+template <class E>
+Change inserted(E row) {
+  return {EntityTraits<E>::kind, nullptr, std::make_shared<const E>(std::move(row)), false};
+}
+
+SlotMap cores(std::int64_t count) { return {{"cpu", Amount{count * 1000}}}; }
+
+// Every agent has eight sessions that take all of it and said how long they run.
+class FullCluster {
+ public:
+  FullCluster(std::int64_t agents, const ResourceGroup& settings, bool explain)
+      : planner_(policies(), limits(explain)) {
+    changes_.push_back(inserted(settings));
+    for (std::int64_t a = 0; a < agents; ++a) {
+      Agent row;
+      row.id = agent(a);
+      row.resource_group = settings.name;
+      row.architecture = "x86_64";
+      row.available_slots = cores(kCores);
+      changes_.push_back(inserted(std::move(row)));
+      for (std::int64_t i = 0; i < kPerAgent; ++i) running_.push_back(start_on(agent(a)));
+    }
+  }
+
+  void wait(std::int64_t count, std::int64_t job_priority = 0) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      Session row = draft();
+      row.job_priority = job_priority;
+      Kernel kernel;
+      kernel.id = numbered<KernelId>(++last_id_);
+      kernel.session = row.id;
+      kernel.architecture = "x86_64";
+      kernel.requested_slots = cores(9 + i % 8 * 7);
+      changes_.push_back(inserted(std::move(row)));
+      changes_.push_back(inserted(std::move(kernel)));
+    }
+  }
+
+  void reserve(std::int64_t agents) {
+    Reservation row;
+    row.id = "default/later";
+    row.name = "later";
+    row.resource_group = ResourceGroupName("default");
+    row.starts_at = kNow + seconds(1'000'000);
+    row.ends_at = kNow + seconds(1'100'000);
+    for (std::int64_t a = 0; a < agents; ++a) {
+      row.agents.set(agent(a).str(), Json::object({{"cpu", "8"}}));
+    }
+    changes_.push_back(inserted(std::move(row)));
+  }
+
+  // One second later, when somebody else runs in place of a session.
+  std::size_t step() {
+    if (version_ > 0) {
+      const std::size_t at = random_() % running_.size();
+      const Running gone = running_[at];
+      changes_.push_back({EntityKind::Session, gone.session, nullptr, false});
+      changes_.push_back({EntityKind::Kernel, gone.kernel, nullptr, false});
+      running_[at] = start_on(gone.kernel->agent);
+    }
+    planner_.feed({++version_}, changes_);
+    changes_.clear();
+    return planner_.plan(now(), 1).placements.size();
+  }
+
+ private:
+  static std::shared_ptr<const PolicyRegistry> policies() {
+    auto registry = std::make_shared<PolicyRegistry>();
+    if (!add_builtin_policies(*registry)) std::abort();
+    return registry;
+  }
+  static PlanLimits limits(bool explain) {
+    PlanLimits limits;
+    limits.explain = explain;
+    return limits;
+  }
+  static AgentId agent(std::int64_t number) { return AgentId(fmt::format("agent-{:06}", number)); }
+
+  struct Running {
+    std::shared_ptr<const Session> session;
+    std::shared_ptr<const Kernel> kernel;
+  };
+  Timestamp now() const { return kNow + seconds(static_cast<std::int64_t>(version_)); }
+
+  Session draft() {
+    Session row;
+    row.id = numbered<SessionId>(++last_id_);
+    row.resource_group = ResourceGroupName("default");
+    row.created_at = Timestamp{static_cast<std::int64_t>(last_id_)};
+    row.user = numbered<UserId>(1);
+    row.batch_timeout = seconds(static_cast<std::int64_t>(600 + random_() % 36'000));
+    return row;
+  }
+
+  Running start_on(const AgentId& agent) {
+    Session row = draft();
+    row.status = SessionStatus::Running;
+    row.starts_at = now();
+    Kernel kernel;
+    kernel.id = numbered<KernelId>(++last_id_);
+    kernel.session = row.id;
+    kernel.agent = agent;
+    kernel.status = KernelStatus::Running;
+    kernel.occupied_slots = cores(kCores / kPerAgent);
+    Running started{std::make_shared<const Session>(std::move(row)),
+                    std::make_shared<const Kernel>(std::move(kernel))};
+    changes_.push_back({EntityKind::Session, nullptr, started.session, false});
+    changes_.push_back({EntityKind::Kernel, nullptr, started.kernel, false});
+    return started;
+  }
+
+  std::mt19937_64 random_{42};
+  Planner planner_;
+  std::vector<Running> running_;
+  std::uint64_t last_id_ = 0, version_ = 0;
+  std::vector<Change> changes_;
+};
+
+ResourceGroup settings(QueueDiscipline discipline) {
+  ResourceGroup row;
+  row.name = ResourceGroupName("default");
+  row.selector = "concentrated";
+  row.queue_discipline = discipline;
+  return row;
+}
+
+void run(benchmark::State& state, FullCluster& cluster) {
+  cluster.step();
+  for (auto _ : state) benchmark::DoNotOptimize(cluster.step());
+}
+
+// 200 sessions wait, each for more than any agent has free. `explain`: everybody is told why.
+void backfill(benchmark::State& state, QueueDiscipline discipline, bool explain) {
+  FullCluster cluster(state.range(0), settings(discipline), explain);
+  cluster.wait(200);
+  run(state, cluster);
+}
+
+// Sessions that may end others wait, or such that may end nobody.
+void preemption(benchmark::State& state, std::int64_t job_priority) {
+  ResourceGroup group = settings(QueueDiscipline::SkipAhead);
+  group.policy_options = Json::object({{"preemption", Json::object({{"enabled", true}})}});
+  FullCluster cluster(state.range(0), group, false);
+  cluster.wait(20, job_priority);
+  run(state, cluster);
+}
+
+// Half of the agents are reserved for a time long after everything that waits.
+void reservation(benchmark::State& state) {
+  FullCluster cluster(state.range(0), settings(QueueDiscipline::SkipAhead), false);
+  cluster.reserve(state.range(0) / 2);
+  cluster.wait(20);
+  run(state, cluster);
+}
+
+void sizes(benchmark::internal::Benchmark* of) {
+  of->Arg(1'000)->Arg(10'000)->Arg(100'000)->Unit(benchmark::kMillisecond);
+}
+
+BENCHMARK_CAPTURE(backfill, easy, QueueDiscipline::Easy, false)->Apply(sizes);
+BENCHMARK_CAPTURE(backfill, conservative, QueueDiscipline::Conservative, false)->Apply(sizes);
+BENCHMARK_CAPTURE(backfill, conservative_told, QueueDiscipline::Conservative, true)->Apply(sizes);
+BENCHMARK_CAPTURE(preemption, nobody_yields, 0)->Apply(sizes);
+BENCHMARK_CAPTURE(preemption, all_yield, 5)->Apply(sizes);
+BENCHMARK(reservation)->Apply(sizes);
+
+}  // namespace
+
+BENCHMARK_MAIN();
