@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "model/state.hpp"
 
@@ -138,29 +139,32 @@ void GroupShares::refresh_lines(Scope& scope, std::int64_t today) {
     }
   }
   add_started(scope, today);
+  scope.is_still =
+      std::ranges::all_of(scope.lines, [](const Line& line) { return line.slope == 0; });
 }
 
 std::int32_t GroupShares::factor(Scope& scope, const FairShareMoment& moment) {
   if (!scope.has_row) return 0;
-  if (scope.factor_revision == revision_ && scope.factor_version == moment.version &&
-      scope.factor_now == moment.now) {
+  const std::int64_t today = day_of(moment.now);
+  if (scope.factor_revision == revision_ && scope.factor_capacities == capacities_revision_ &&
+      (scope.factor_now == moment.now || (scope.is_still && scope.lines_day == today))) {
     return scope.factor;
   }
-  refresh_lines(scope, day_of(moment.now));
+  refresh_lines(scope, today);
   std::vector<SlotUsage>& usage = usage_;
   usage.resize(moment.capacities.size());
   for (SlotIndex slot = 0; slot < usage.size(); ++slot) {
     usage[slot] = {0, moment.capacities[slot], moment.types[slot], weights_[slot]};
     if (slot >= scope.lines.size() || usage[slot].capacity <= 0) continue;
     const Line& line = scope.lines[slot];
-    const Int128 today = std::max(Int128{0}, line.slope * moment.now.ns - line.offset);
-    usage[slot].decayed = line.past + usage_number(today, moment.types[slot]);
+    const Int128 used = std::max(Int128{0}, line.slope * moment.now.ns - line.offset);
+    usage[slot].decayed = line.past + usage_number(used, moment.types[slot]);
   }
   scope.factor =
       fixed_factor(fair_share_factor(normalized_usage(usage, settings_.lookback_days),
                                      scope.weight_milli.value_or(settings_.default_weight_milli)));
   scope.factor_revision = revision_;
-  scope.factor_version = moment.version;
+  scope.factor_capacities = capacities_revision_;
   scope.factor_now = moment.now;
   return scope.factor;
 }
@@ -172,6 +176,11 @@ FairShareFactors GroupShares::factors(std::uint32_t owner, const Owner& names,
   if (!std::ranges::equal(types_, moment.types)) {
     types_.assign(moment.types.begin(), moment.types.end());
     ++revision_;
+  }
+  if (std::exchange(version_, moment.version) != moment.version &&
+      !std::ranges::equal(capacities_, moment.capacities)) {
+    capacities_.assign(moment.capacities.begin(), moment.capacities.end());
+    ++capacities_revision_;
   }
   for (auto slot = static_cast<SlotIndex>(weights_.size()); slot < moment.types.size(); ++slot) {
     weights_.push_back(resource_weight_milli(settings_, slots[slot]));

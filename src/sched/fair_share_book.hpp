@@ -1,6 +1,7 @@
 // What domains, projects and users have used of resource groups: the FairShare rows, and what
 // kernels that run have used since they started. Adding and removing a kernel is O(its slots);
-// a factor is O(slots) unless something of its scope has changed since it was last asked for.
+// a factor is O(slots) unless something of its scope has changed since it was last asked for, and
+// O(1) while nothing of it runs.
 #pragma once
 
 #include <array>
@@ -66,7 +67,8 @@ class GroupShares {
     std::uint64_t lines_revision = 0;  // of the settings; 0: stale
     std::int64_t lines_day = 0;
     std::vector<Line> lines;  // by slot
-    std::uint64_t factor_revision = 0, factor_version = 0;
+    bool is_still = false;    // nothing of it runs: today adds nothing
+    std::uint64_t factor_revision = 0, factor_capacities = 0;
     Timestamp factor_now;
     std::int32_t factor = 0;
   };
@@ -82,9 +84,12 @@ class GroupShares {
   std::vector<Scopes> by_owner_;
   FairShareSettings settings_;
   std::uint64_t revision_ = 0;
-  std::vector<std::int64_t> weights_;  // of slots, in thousandths, by `settings_`
-  std::vector<SlotUsage> usage_;       // working space
-  std::vector<SlotType> types_;        // of slots, of the moment asked about last
+  std::vector<std::int64_t> weights_;      // of slots, in thousandths, by `settings_`
+  std::vector<SlotUsage> usage_;           // working space
+  std::vector<SlotType> types_;            // of slots, of the moment asked about last
+  std::vector<std::int64_t> capacities_;   // the same
+  std::uint64_t capacities_revision_ = 1;  // differs when they do
+  std::uint64_t version_ = 0;              // of the mirror, when they were compared last
 };
 
 }  // namespace bai::sched

@@ -201,3 +201,66 @@ TEST_CASE("the book agrees with a naive reckoning, kernel by kernel and day by d
     CHECK(factors.project == factors.user);
   }
 }
+
+TEST_CASE("factors that are kept are those of a book that knows nothing yet") {
+  std::mt19937_64 random(5);
+  Names slots;
+  slots.intern("cpu");
+  const std::vector<SlotType> types{SlotType::Count};
+  const FairShareSettings settings{.half_life_days = 2, .lookback_days = 5, .decay_unit_days = 1};
+  std::vector<Owner> owners;
+  std::vector<FairShare> rows(4);
+  std::vector<std::vector<NaiveKernel>> kernels(rows.size());
+  for (std::uint64_t i = 0; i < rows.size(); ++i) {
+    owners.push_back({numbered<UserId>(i + 1), numbered<ProjectId>(1), DomainName("d"), {}});
+    rows[i].scope_kind = ScopeKind::User;
+    rows[i].scope = to_string(owners[i].user);
+  }
+  std::vector<std::int64_t> capacities{50'000};
+  GroupShares kept;
+  for (const FairShare& row : rows) kept.set_row(row, slots);
+  std::uint64_t version = 1, now_s = 0, kept_over_time = 0;
+  std::vector<std::int32_t> last(rows.size(), -1);
+  for (int step = 0; step < 1500; ++step) {
+    now_s += random() % 4000;
+    const Timestamp now = at_day(kToday, static_cast<std::int64_t>(now_s));
+    const std::size_t who = random() % rows.size();
+    const auto amounts = [](const NaiveKernel& k) { return SlotMap{{"cpu", Amount{k.cpu}}}; };
+    const auto what = random() % 4;
+    if (what == 0) {
+      rows[who].buckets = Json::object(
+          {{day_text(day_of(now)),
+            Json::object({{"cpu", static_cast<std::int64_t>(random() % 2'000'000'000)}})}});
+      kept.set_row(rows[who], slots);
+      ++version;
+    } else if (what == 1 && random() % 2 == 0) {
+      capacities[0] = 10'000 + static_cast<std::int64_t>(random() % 50'000);
+      ++version;
+    } else if (what == 2 && !kernels[who].empty()) {
+      kept.count_running(kept.scopes_of(owners[who]), kernels[who].back().start,
+                         amounts(kernels[who].back()), slots, -1);
+      kernels[who].pop_back();
+      ++version;
+    } else if (what == 3 && kernels[who].size() < 2) {
+      kernels[who].push_back({now, 1000, 0});
+      kept.count_running(kept.scopes_of(owners[who]), now, amounts(kernels[who].back()), slots, 1);
+      ++version;
+    }
+    GroupShares fresh;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      fresh.set_row(rows[i], slots);
+      for (const NaiveKernel& kernel : kernels[i]) {
+        fresh.count_running(fresh.scopes_of(owners[i]), kernel.start, amounts(kernel), slots, 1);
+      }
+    }
+    for (std::uint32_t i = 0; i < rows.size(); ++i) {
+      const auto factors =
+          kept.factors(i, owners[i], settings, {now, version, capacities, types}, slots);
+      CHECK(factors.user ==
+            fresh.factors(i, owners[i], settings, {now, 1, capacities, types}, slots).user);
+      if (kernels[i].empty() && factors.user == last[i]) ++kept_over_time;
+      last[i] = factors.user;
+    }
+  }
+  CHECK(kept_over_time > 500);
+}
