@@ -193,7 +193,11 @@ class Future::Walk {
     if (alike) return room_on(agent, requirement, most) > already.size();
     Requirement together = requirement;
     for (const Requirement* other : already) add(together, other->slots);
-    if (!future_.is_made(agent)) return copies(free_of(agent), together, 1) == 1;
+    if (!future_.is_made(agent)) {
+      const auto known = free_.find(agent);  // not free_of(): who is in there has changed
+      return copies(known != free_.end() ? known->second : future_.free_now(agent), together, 1) ==
+             1;
+    }
     return future_.profile(agent).room(at_, end_after(at_, estimate_), together, 1) == 1;
   }
 
