@@ -170,15 +170,22 @@ struct Image {
 
 // Why a pending session waits, for its owner to read. Derived, never stored.
 struct PendingReason {
-  std::string code;  // "capacity", "quota", "dependency", "no-compatible-agent", "behind-head", ...
-  std::string message;        // whole, readable
-  SlotMap missing;            // on the agent that lacks least
+  // "capacity", "quota", "dependency", "no-compatible-agent", "behind-head", ...; "never": waiting
+  // does not help, as things are.
+  std::string code;
+  std::string message;  // whole, readable
+  // On the agent that lacks least; for a limit that it would exceed, by how much.
+  SlotMap missing;
   std::int64_t position = 0;  // in its resource group's queue, from 1
   // Agents of the resource group by what stands against them: "architecture", "slots",
-  // "containers", "devices", "labels", "designated", "session-group", "reserved".
+  // "containers", "devices", "labels", "designated", "session-group", "reserved", "topology",
+  // "selector"; "quota": they have room, but a limit forbids it.
   std::vector<std::pair<std::string, std::int64_t>> rejected = {};
   Timestamp expected_start = {};    // from the estimates of what runs and waits; 0: unknown
   std::string expected_basis = {};  // what the expectation rests on, readable
+  // The rules that keep it from starting: the code of each, and the reference system's error code.
+  std::vector<std::pair<std::string, std::string>> violations = {};
+  std::string kind = {};  // the reference system's error code for all of them; often empty
   friend bool operator==(const PendingReason&, const PendingReason&) = default;
 };
 

@@ -299,6 +299,7 @@ struct Refusal {
   std::string message;  // whole sentence(s) for the session's owner
   bool never = false;   // waiting will not help
   Timestamp due;        // when time alone lifts it; 0: something else must change
+  SlotMap over = {};    // by how much it would exceed limits
 };
 
 class Validator {

@@ -54,6 +54,10 @@ void print_prospect(const Json& answer) {
   fmt::print("{}\n", pending["message"].as_string());
   Table table({"WHAT", "VALUE"});
   table.add({"reason", std::string(pending["code"].as_string())});
+  for (const Json& rule : pending["violations"].items()) {
+    const std::string_view code = rule["code"].as_string(), kind = rule["kind"].as_string();
+    table.add({"rule", kind.empty() ? std::string(code) : fmt::format("{} ({})", code, kind)});
+  }
   if (pending["position"].as_int() > 0) {
     table.add({"position", std::to_string(pending["position"].as_int())});
   }

@@ -49,7 +49,13 @@ Json pending_reason(const Snapshot& snapshot, const Session& session) {
 Json reason_view(const Snapshot& snapshot, const PendingReason& reason) {
   Json rejected = Json::object();
   for (const auto& [what, agents] : reason.rejected) rejected.set(what, agents);
+  Json violations = Json::array();
+  for (const auto& [code, kind] : reason.violations) {
+    violations.push_back(Json::object({{"code", code}, {"kind", kind}}));
+  }
   return Json::object({{"code", reason.code},
+                       {"kind", reason.kind},
+                       {"violations", std::move(violations)},
                        {"message", reason.message},
                        {"missing", slots_to_json(snapshot.slot_types(), reason.missing)},
                        {"position", reason.position},

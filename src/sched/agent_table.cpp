@@ -95,6 +95,7 @@ void AgentTable::note_move(AgentIndex at, bool came) {
   ++epoch_;
   ++labels_version_;
   ++settings_epoch_;
+  ++facts_epoch_;
   if (moves_.size() >= kMovesMax) {
     columns_seen_ = 0;
     changed_.clear();
@@ -158,6 +159,7 @@ bool AgentTable::same_capacity(AgentIndex at, const AgentFacts& facts) const noe
 }
 
 void AgentTable::set(AgentIndex at, const AgentFacts& facts) {
+  ++facts_epoch_;
   if (!same_capacity(at, facts)) ++settings_epoch_;
   clear(at);
   architectures_[at] = facts.architecture;

@@ -116,6 +116,8 @@ class AgentTable {
   bool fits(AgentIndex at, const Requirement& requirement) const noexcept;
   // Devices alone: whole ones, and for what remains one that has enough left.
   bool devices_fit(AgentIndex at, const Requirement& requirement) const noexcept;
+  // Whether it could ever have room: when nothing ran on it.
+  bool fits_when_empty(AgentIndex at, const Requirement& requirement) const noexcept;
   // For the ledger: `sign` is 1 to take and -1 to give back.
   void take(AgentIndex at, const Requirement& requirement, int sign) noexcept;
   // The devices of what was taken; for each part of a requirement all its grants at once.
@@ -140,6 +142,8 @@ class AgentTable {
   const std::vector<AgentMove>& moves() const noexcept { return moves_; }
   // Differs when agents have come or gone, or have other labels or capacity.
   std::uint64_t settings_epoch() const noexcept { return settings_epoch_; }
+  // Differs when set(), add() or erase() was called: not for what a pass takes and gives back.
+  std::uint64_t facts_epoch() const noexcept { return facts_epoch_; }
 
  private:
   const SlotColumn* known_column(SlotIndex slot) const noexcept {
@@ -176,7 +180,8 @@ class AgentTable {
   std::vector<Rule> rules_;                      // by number of the rule
   std::vector<AgentIndex> changed_;
   std::vector<AgentMove> moves_;
-  std::uint64_t epoch_ = 1, log_epoch_ = 1, labels_version_ = 1, settings_epoch_ = 1;
+  std::uint64_t epoch_ = 1, log_epoch_ = 1, labels_version_ = 1, settings_epoch_ = 1,
+                facts_epoch_ = 1;
   std::size_t taking_ = 0;
 };
 

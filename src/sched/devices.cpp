@@ -46,12 +46,12 @@ bool for_each_part(const Requirement& requirement, Each&& each) {
   return true;
 }
 
-bool one_kernel_fits(const DeviceSet& set, std::int64_t units) noexcept {
+bool one_kernel_fits(std::span<const std::int64_t> devices, std::int64_t units) noexcept {
   std::int64_t whole = units / kUnitsPerDevice;
   const std::int64_t rest = units % kUnitsPerDevice;
   bool has_rest = rest == 0;
   std::int64_t whole_free = 0;
-  for (const std::int64_t free : set.free) {
+  for (const std::int64_t free : devices) {
     if (free >= kUnitsPerDevice) {
       ++whole_free;
     } else if (free >= rest) {
@@ -60,6 +60,41 @@ bool one_kernel_fits(const DeviceSet& set, std::int64_t units) noexcept {
   }
   if (!has_rest) ++whole;
   return whole_free >= whole;
+}
+
+using Amounts = std::vector<std::int64_t> DeviceSet::*;  // of each device: free, or capacity
+
+template <class Pick, class Give>
+bool hand_out_all(const AgentTable& agents, AgentIndex agent, const Requirement& requirement,
+                  Amounts amounts, Pick&& pick, Give&& give) {
+  std::map<SlotIndex, std::vector<std::int64_t>> left;
+  return for_each_part(requirement, [&](std::uint32_t part, const SlotRequest& r) {
+    const DeviceSet* set = r.units != 0 ? agents.devices(agent, r.slot) : nullptr;
+    if (set == nullptr) return true;
+    const auto has = left.try_emplace(r.slot, set->*amounts).first;
+    return hand_out(
+        std::span(has->second), r.units,
+        [&](std::int64_t units, std::span<const std::int64_t> now) {
+          return pick(r.slot, units, now);
+        },
+        [&](std::uint32_t device, std::int64_t units) {
+          give(DeviceGrant{part, r.slot, device, units});
+        });
+  });
+}
+
+bool fit_on(const AgentTable& agents, AgentIndex agent, const Requirement& requirement,
+            Amounts amounts) {
+  if (requirement.parts.empty()) {
+    return std::ranges::all_of(requirement.slots, [&](const SlotRequest& r) {
+      const DeviceSet* set = r.units != 0 ? agents.devices(agent, r.slot) : nullptr;
+      return set == nullptr || one_kernel_fits(set->*amounts, r.units);
+    });
+  }
+  const auto pick = [](SlotIndex, std::int64_t units, std::span<const std::int64_t> has) {
+    return tightest_device(units, has);
+  };
+  return hand_out_all(agents, agent, requirement, amounts, pick, [](const DeviceGrant&) {});
 }
 
 }  // namespace
@@ -84,16 +119,15 @@ std::uint32_t tightest_device(std::int64_t units, std::span<const std::int64_t> 
 
 bool AgentTable::devices_fit(AgentIndex at, const Requirement& requirement) const noexcept {
   if (devices_.empty()) return true;
-  if (requirement.parts.empty()) {
-    return std::ranges::all_of(requirement.slots, [&](const SlotRequest& r) {
-      const DeviceSet* set = r.units != 0 ? devices(at, r.slot) : nullptr;
-      return set == nullptr || one_kernel_fits(*set, r.units);
-    });
-  }
-  const auto pick = [](SlotIndex, std::int64_t units, std::span<const std::int64_t> free) {
-    return tightest_device(units, free);
-  };
-  return choose_devices(*this, at, requirement, pick).has_value();
+  return fit_on(*this, at, requirement, &DeviceSet::free);
+}
+
+bool AgentTable::fits_when_empty(AgentIndex at, const Requirement& requirement) const noexcept {
+  const bool has_amounts = std::ranges::all_of(requirement.slots, [&](const SlotRequest& r) {
+    const SlotColumn* c = r.units != 0 ? column(r.slot) : nullptr;
+    return r.units == 0 || (c != nullptr && c->capacity[at] >= r.units);
+  });
+  return has_amounts && (devices_.empty() || fit_on(*this, at, requirement, &DeviceSet::capacity));
 }
 
 void AgentTable::take_devices(AgentIndex at, std::span<const DeviceGrant> grants,
@@ -116,21 +150,10 @@ std::optional<std::vector<DeviceGrant>> choose_devices(const AgentTable& agents,
                                                        const Requirement& requirement,
                                                        const DevicePick& pick) {
   std::vector<DeviceGrant> grants;
-  std::map<SlotIndex, std::vector<std::int64_t>> left;
-  const bool fits = for_each_part(requirement, [&](std::uint32_t part, const SlotRequest& r) {
-    const DeviceSet* set = r.units != 0 ? agents.devices(agent, r.slot) : nullptr;
-    if (set == nullptr) return true;
-    const auto free = left.try_emplace(r.slot, set->free).first;
-    return hand_out(
-        std::span(free->second), r.units,
-        [&](std::int64_t units, std::span<const std::int64_t> now) {
-          return pick(r.slot, units, now);
-        },
-        [&](std::uint32_t device, std::int64_t units) {
-          grants.push_back({part, r.slot, device, units});
-        });
-  });
-  if (!fits) return std::nullopt;
+  if (!hand_out_all(agents, agent, requirement, &DeviceSet::free, pick,
+                    [&](const DeviceGrant& grant) { grants.push_back(grant); })) {
+    return std::nullopt;
+  }
   return grants;
 }
 

@@ -10,20 +10,28 @@
 #include <vector>
 
 #include "bai_manager/entities.hpp"
+#include "sched/feasibility.hpp"
 #include "sched/search.hpp"
 #include "sched/topology.hpp"
 #include "sched/view_source.hpp"
 
 namespace bai::sched {
 
+// Code of who was not attempted, whatever stands against it by itself.
+inline constexpr const char* kBehindHead = "behind-head";
+
 // Why a requirement got no agent.
 struct Failure {
-  std::string code;
+  std::string code;              // of the rule; told as "never" when it is one
   bool blocks = false;           // a shortage: what head-of-line blocking waits for
+  bool promised = false;         // there is room, but others are promised it
+  bool never = false;            // no agent that there is has room for it, even when empty
+  std::string hopeless;          // why nothing that ends makes room for it; empty: it may
   std::string detailed, coarse;  // `coarse` has no numbers that change with every pass
   SlotMap missing;
   std::vector<std::pair<std::string, std::int64_t>> rejected;  // PendingReason::rejected
   Timestamp expected_start;                                    // 0: unknown
+  std::string expected_basis;                   // empty: what is promised to those before it
   std::shared_ptr<const PendingReason> shared;  // for all that are too far behind for details
 };
 
@@ -32,6 +40,10 @@ struct Failure {
 Failure explain_failure(const ViewSource& source, const Request& request, std::size_t which,
                         const AgentFilter& filter);
 
+// `coarse`, and what follows from its being infeasible.
+void say_infeasible(const ViewSource& source, const Requirement& requirement,
+                    const std::optional<Infeasible>& hopeless, Failure& failure);
+
 // What explanations without numbers rest on and no placement of the pass changes.
 struct CoarseMemo {
   struct Compatible {  // agents that take sessions: all, and those of another kind
@@ -39,17 +51,21 @@ struct CoarseMemo {
   };
   std::map<std::pair<std::uint32_t, std::uint32_t>, Compatible> compatible;  // architecture, labels
   std::vector<std::int64_t> largest;  // capacity of one agent, by slot; empty: not asked for yet
+  // The most that is free on one agent, by slot, then by block of agents; empty: the same.
+  std::vector<std::vector<std::int64_t>> most;
 };
 // The same without what differs from agent to agent (`detailed`, `missing`): far behind in the
-// queue nobody is told. Looks at every agent only where something besides amounts may be short.
+// queue nobody is told. Looks at few agents where most are short of amounts.
 Failure explain_coarsely(const ViewSource& source, const Request& request, std::size_t which,
                          const AgentFilter& filter, CoarseMemo& memo);
 
 // The same without texts and numbers: only what it means for others.
 Failure classify_failure(const ViewSource& source, const Request& request, std::size_t which,
                          const AgentFilter& filter);
-// There is room, but it is promised.
-Failure explain_backfill(const ViewSource& source);
+// There is room, but it is promised; `filter.barred` are the agents where it is. `in_full`: with
+// counts of agents.
+Failure explain_backfill(const ViewSource& source, const Request& request, std::size_t which,
+                         const AgentFilter& filter, bool in_full);
 // There is room, but reservations keep it; `filter.barred` are the agents where they do.
 Failure explain_reserved(const ViewSource& source, const Request& request, std::size_t which,
                          const AgentFilter& filter);
@@ -57,14 +73,18 @@ Failure explain_reserved(const ViewSource& source, const Request& request, std::
 Failure explain_used_up(const ViewSource& source, const Request& request, std::size_t which,
                         const AgentFilter& filter, const std::string& reservation);
 // No domain of the level that it demands has room; `roomiest` is the one with the most, if any.
+// `hopeless`: none would have when empty.
 Failure explain_topology(const ViewSource& source, const Request& request, const std::string& level,
-                         const Topology::Domain* roomiest, AgentFilter filter);
-Failure explain_selector_refusal(const ViewSource& source, std::size_t candidates);
+                         const Topology::Domain* roomiest,
+                         const std::optional<Infeasible>& hopeless, AgentFilter filter);
+Failure explain_selector_refusal(const ViewSource& source, const Request& request,
+                                 std::size_t which, const AgentFilter& filter,
+                                 std::size_t candidates);
 
 // "cpu 2, cuda.device 1 and mem 4g"
 std::string slots_text(const Mirror& mirror, std::span<const SlotRequest> amounts);
-std::string join_words(const std::vector<std::string>& words);
 
+PendingReason reason_of(const Failure& failure, std::string message);
 // The reason with its place in the queue; beyond `positions_max` without a number.
 std::shared_ptr<const PendingReason> make_reason(PendingReason reason, std::uint64_t position,
                                                  std::uint32_t positions_max);

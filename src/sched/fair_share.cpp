@@ -96,15 +96,4 @@ std::int64_t resource_weight_milli(const FairShareSettings& settings, std::strin
   return slot.starts_with("cuda.") ? 10'000 : 1000;
 }
 
-std::vector<std::size_t> fair_share_ranks(std::span<const FairShareFactors> factors) {
-  std::vector<FairShareFactors> sorted(factors.begin(), factors.end());
-  std::ranges::sort(sorted, std::greater<>{});
-  std::vector<std::size_t> ranks;
-  for (const FairShareFactors& mine : factors) {
-    const auto at = std::ranges::lower_bound(sorted, mine, std::greater<>{});
-    ranks.push_back(static_cast<std::size_t>(at - sorted.begin()) + 1);
-  }
-  return ranks;
-}
-
 }  // namespace bai::sched

@@ -49,7 +49,4 @@ std::int32_t fixed_factor(double factor) noexcept;
 
 std::int64_t resource_weight_milli(const FairShareSettings& settings, std::string_view slot);
 
-// Ranks by (domain, project, user) factor, the highest first, from 1; equal ones share a rank.
-std::vector<std::size_t> fair_share_ranks(std::span<const FairShareFactors> factors);
-
 }  // namespace bai::sched

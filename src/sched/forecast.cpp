@@ -5,6 +5,7 @@
 #include <set>
 
 #include "sched/pass.hpp"
+#include "sched/survey.hpp"
 
 namespace bai::sched {
 
@@ -14,6 +15,11 @@ namespace {
 constexpr std::size_t kForecastsMax = 8;
 // Agents and ends of sessions that the forecasts of a pass look at.
 constexpr std::uint64_t kForecastSteps = 150'000;
+constexpr std::uint64_t kForecastLooks = 2;  // and so many looks at every agent besides
+
+constexpr const char* kEndless =
+    "what holds the room says no end: no limit declared, no lifetime by policy, no "
+    "default_runtime_s of the resource group";
 
 std::string estimates_text(const std::set<EstimateFrom>& used) {
   std::vector<std::string> names;
@@ -29,8 +35,13 @@ std::string estimates_text(const std::set<EstimateFrom>& used) {
 
 bool GroupPass::awaits_forecast(PendingIndex at, std::shared_ptr<Failure> failure) {
   const bool is_asked = at == asked_;
-  if (!failure->blocks || failure->expected_start != Timestamp{}) return false;
-  if (asked_ != kNone ? looks_ahead_ && !is_asked : looks_ahead_ || !limits_.explain) return false;
+  if ((!failure->blocks && !failure->promised) || failure->expected_start != Timestamp{}) {
+    return false;
+  }
+  // Where starts are promised to all, what is told is a promise.
+  if (asked_ == kNone && (!limits_.explain || promised_)) return false;
+  const bool in_order = group_.row->queue_discipline == QueueDiscipline::HeadOfLine;
+  if (!failure->hopeless.empty() && !in_order) return false;  // there is nothing to find out
   if (position_ > limits_.positions_max && !is_asked) return false;
   if (forecasts_.size() >= kForecastsMax && !is_asked) return false;
   const PendingSession& session = view_.session(at);
@@ -42,7 +53,7 @@ bool GroupPass::awaits_forecast(PendingIndex at, std::shared_ptr<Failure> failur
 // One behind a blocked head: what would stand against it by itself is not known yet.
 void GroupPass::tell_behind(PendingIndex at) {
   auto failure = std::make_shared<Failure>();
-  failure->code = "behind-head";
+  failure->code = kBehindHead;
   failure->detailed = failure->coarse = fmt::format(
       "Not attempted: the queue of resource group {} is held up by a session before it "
       "that waits for room.",
@@ -90,40 +101,81 @@ std::string GroupPass::basis_of(const Future::Start& start, std::size_t known_be
   return fmt::format("what runs and {} ends as estimated{}", what, estimates_text(used));
 }
 
+// Why no end of anything makes room for it; empty: it may.
+std::string GroupPass::hopeless_of(const Forecast& one, const Waiting& waiting) {
+  if (!one.failure->hopeless.empty()) return one.failure->hopeless;
+  const Request& request = view_.request(waiting.session);
+  for (const Requirement& requirement : request.requirements) prepare(requirement);
+  auto found = infeasible(source_, request, filter_of(waiting));
+  return found ? std::move(found->why) : std::string();
+}
+
+std::optional<Future::Start> GroupPass::expected(const Waiting& waiting,
+                                                 const Future::Bounds& bounds,
+                                                 std::uint64_t& steps) {
+  if (steps >= bounds.steps) return std::nullopt;
+  const AgentFilter filter = filter_of(waiting);
+  const Request& request = view_.request(waiting.session);
+  if (const auto level = demanded_level(waiting); level && request.requirements.size() > 1) {
+    return expect_within(*level, waiting, filter, bounds, steps);
+  }
+  return future_.earliest(request, waiting.session.estimate, filter, bounds, steps);
+}
+
+// Whether something that has its room, or is expected to get it before others, says no end.
+bool GroupPass::is_endless() const {
+  if (promised_) return true;
+  if (!group_.held.empty() && group_.held.rbegin()->first.first == kNeverEnds) return true;
+  return std::ranges::any_of(result_.placements, [&](const Placement& placement) {
+    const auto at = source_.mirror.find_waiting(placement.session);
+    return source_.mirror.waiting(*at).session.estimate == kUnknownEstimate;
+  });
+}
+
 void GroupPass::forecast() {
   if (forecasts_.empty()) return;
   if (!has_future_) follow_placements();
+  if (head_) {  // who starts behind it may do so when it has ended
+    const PendingSession& head = view_.session(head_->first);
+    future_.end_promise(head_->second, view_.request(head), head.estimate);
+  }
   const bool in_order = group_.row->queue_discipline == QueueDiscipline::HeadOfLine;
   const std::uint64_t position = position_;
+  const std::uint64_t steps_max = kForecastSteps + kForecastLooks * group_.agents.size();
   std::uint64_t steps = 0;
   Future::Bounds bounds;
-  bounds.steps = kForecastSteps;
-  std::size_t known = 0;
+  bounds.steps = steps_max;
+  if (end_ == End::Blocked && promised_ && future_.has_promises()) {
+    // They are promised nothing before one of those who are has started.
+    bounds.from = future_.end_of(future_.before_first_promise());
+  }
+  std::size_t known = promises_;
+  bool endless = is_endless();
   std::string blocked;  // why nobody who comes later can be said anything
   for (const Forecast& one : forecasts_) {
     const Waiting& waiting = source_.mirror.waiting(one.session);
     position_ = one.position;
     const bool is_told = asked_ == kNone || one.session == asked_;
-    if (one.session == asked_) bounds.steps = steps + kForecastSteps;
+    if (one.session == asked_) bounds.steps = steps + steps_max;
     std::string unknown = blocked;
     if (blocked.empty()) {
-      const Request& request = view_.request(waiting.session);
-      const auto start =
-          future_.earliest(request, waiting.session.estimate, filter_of(waiting), bounds, steps);
-      if (start) {
+      unknown = hopeless_of(one, waiting);
+      const bool may_start = unknown.empty();
+      if (const auto start = may_start ? expected(waiting, bounds, steps) : std::nullopt) {
         if (is_told) tell_forecast(one, Timestamp{start->at}, basis_of(*start, known));
-        future_.promise(*start, request, waiting.session.estimate);
+        future_.promise(*start, view_.request(waiting.session), waiting.session.estimate);
         if (in_order) bounds.from = start->at;
+        endless = endless || waiting.session.estimate == kUnknownEstimate;
         ++known;
         continue;
       }
-      unknown = steps >= bounds.steps
-                    ? fmt::format(
-                          "more than {} agents and ends of sessions would have to be "
-                          "looked at",
-                          kForecastSteps)
-                    : "what holds the room says no end: no limit declared, no lifetime by policy, "
-                      "no default_runtime_s of the resource group";
+      if (may_start && steps >= bounds.steps) {
+        unknown = fmt::format("more than {} agents and ends of sessions would have to be looked at",
+                              steps_max);
+      } else if (may_start) {
+        unknown =
+            endless ? kEndless : "no agent that it may use has room when all that runs has ended";
+      }
       if (in_order) blocked = "a session before it has no expected start: " + unknown;
     }
     if (is_told) tell_forecast(one, {}, "unknown: " + unknown);
@@ -132,10 +184,38 @@ void GroupPass::forecast() {
   position_ = position;
 }
 
+// For one whose reservation is used up.
+void GroupPass::expect_in_reservation(const Waiting& waiting, Failure& failure) {
+  if (!limits_.explain || position_ > limits_.positions_max) return;
+  if (expected_in_reservations_++ >= kForecastsMax && asked_ == kNone) return;
+  const std::string& own = *own_reservation(waiting.session);
+  std::vector<Reserved::Ending> placed;
+  for (const Placement& placement : result_.placements) {
+    const PendingSession& session =
+        source_.mirror.waiting(*source_.mirror.find_waiting(placement.session)).session;
+    const std::string* its = own_reservation(session);
+    const auto& requirements = view_.request(session).requirements;
+    for (std::size_t i = 0; i < requirements.size(); ++i) {
+      placed.push_back({future_.end_of(session.estimate),
+                        *group_.agents.find(placement.kernels[i].second), &requirements[i].slots,
+                        its != nullptr && *its == own});
+    }
+  }
+  const auto start = reserved_.earliest(own, view_.request(waiting.session),
+                                        waiting.session.estimate, group_, placed);
+  failure.expected_start = start.value_or(Timestamp{});
+  failure.expected_basis =
+      start ? fmt::format(
+                  "what runs in {} ends as estimated and nothing that waits takes its place", own)
+            : fmt::format("unknown: not enough of {} is known to come free before it is over", own);
+}
+
 void GroupPass::tell_forecast(const Forecast& forecast, Timestamp start, std::string basis) {
   const Failure& failure = *forecast.failure;
-  PendingReason reason{failure.code, failure.detailed, failure.missing, 0, failure.rejected,
-                       start,        std::move(basis)};
+  PendingReason reason = reason_of(failure, failure.detailed);
+  reason.missing = failure.missing;
+  reason.expected_start = start;
+  reason.expected_basis = std::move(basis);
   if (start != Timestamp{}) {
     reason.message +=
         fmt::format(" Expected to start at {} if {}.", to_iso8601(start), reason.expected_basis);

@@ -32,6 +32,37 @@ std::int64_t Future::release_time(const Held& held, std::int64_t end) const {
   return at;
 }
 
+// Containers that leave, whatever is promised.
+std::vector<std::int64_t> Future::leaving_times(AgentIndex agent) const {
+  std::vector<std::int64_t> times;
+  for (const auto& [key, held] : mirror_.held_on(group_.agents.id(agent))) {
+    times.push_back(release_time(*held, key.first));
+  }
+  for (const Started::Release& ours : started_.on(agent)) {
+    times.insert(times.end(), ours.containers, ours.at);
+  }
+  return times;
+}
+
+std::int64_t Future::places(AgentIndex agent, std::uint32_t limit, std::int64_t at) const {
+  const std::int64_t now = std::int64_t{limit} - group_.agents.containers(agent);
+  if (at <= now_) return now;
+  const auto times = leaving_times(agent);
+  return now + std::ranges::count_if(times, [&](std::int64_t left) { return left <= at; });
+}
+
+std::int64_t Future::places_from(AgentIndex agent, std::uint32_t limit,
+                                 std::uint32_t wanted) const {
+  const std::int64_t lacking =
+      std::int64_t{wanted} - (std::int64_t{limit} - group_.agents.containers(agent));
+  if (lacking <= 0) return now_;
+  auto times = leaving_times(agent);
+  if (static_cast<std::int64_t>(times.size()) < lacking) return kNeverEnds;
+  const auto last = times.begin() + static_cast<std::ptrdiff_t>(lacking) - 1;
+  std::ranges::nth_element(times, last);
+  return *last;
+}
+
 Profile& Future::profile(AgentIndex agent, std::int64_t until) {
   const auto known = profiles_.find(agent);
   if (known == profiles_.end()) {
@@ -101,6 +132,13 @@ void Future::promise_once(const Start& start, const Request& request) {
   first_promise_ = std::min(first_promise_, start.at);
 }
 
+void Future::end_promise(const Start& start, const Request& request, Duration estimate) {
+  for (std::size_t i = 0; i < request.requirements.size(); ++i) {
+    profile(start.agents[i])
+        .add(end_after(start.at, estimate), kNeverEnds, request.requirements[i].slots, 1);
+  }
+}
+
 void Future::withdraw(const Start& start, const Request& request, Duration estimate) {
   for (std::size_t i = 0; i < request.requirements.size(); ++i) {
     add_promise(start.agents[i], request.requirements[i].slots, start.at,
@@ -116,7 +154,7 @@ std::int64_t Future::known_end(AgentIndex agent, std::int64_t end) const {
 
 void Future::placed(AgentIndex agent, const Requirement& requirement, Duration estimate) {
   const std::int64_t end = end_after(now_, estimate);
-  started_.add(agent, {end, &requirement.slots});
+  started_.add(agent, {end, &requirement.slots, requirement.containers});
   if (const auto made = profiles_.find(agent); made != profiles_.end()) {
     made->second.add(now_, known_end(agent, end), requirement.slots, -1);
   }
@@ -124,7 +162,7 @@ void Future::placed(AgentIndex agent, const Requirement& requirement, Duration e
 
 void Future::withdrawn(AgentIndex agent, const Requirement& requirement, Duration estimate) {
   const std::int64_t end = end_after(now_, estimate);
-  started_.remove(agent, {end, &requirement.slots});
+  started_.remove(agent, {end, &requirement.slots, requirement.containers});
   if (const auto made = profiles_.find(agent); made != profiles_.end()) {
     made->second.add(now_, known_end(agent, end), requirement.slots, 1);
   }
@@ -134,9 +172,9 @@ void Future::withdrawn(AgentIndex agent, const Requirement& requirement, Duratio
 void Future::placed_in_kept(AgentIndex agent, const Requirement& requirement, std::int64_t to,
                             int sign) {
   if (sign > 0) {
-    started_.add(agent, {to, &requirement.slots});
+    started_.add(agent, {to, &requirement.slots, requirement.containers});
   } else {
-    started_.remove(agent, {to, &requirement.slots});
+    started_.remove(agent, {to, &requirement.slots, requirement.containers});
   }
 }
 

@@ -17,9 +17,9 @@
 
 namespace bai::sched {
 
-// One resource group's, for one pass. Amounts only: devices and container places of the future are
-// not foreseen. What runs is expected to end as estimated; what should have ended is expected to
-// end at once.
+// One resource group's, for one pass. Amounts only: devices of the future are not foreseen, and
+// places for containers only as far as what runs leaves them. What runs is expected to end as
+// estimated; what should have ended is expected to end at once.
 //
 // An agent's profile is made when something is promised on it. Until then its amounts only grow:
 // what `times` keeps from pass to pass tells when there is room.
@@ -57,6 +57,8 @@ class Future {
              const AgentFilter& filter);
   // The only promise that there will be, and for ever: who starts later than it does not matter.
   void promise_once(const Start& start, const Request& request);
+  // Afterwards it is one like any other.
+  void end_promise(const Start& start, const Request& request, Duration estimate);
   // From then on the session counts as if it would start there; `withdraw` undoes it.
   void promise(const Start& start, const Request& request, Duration estimate);
   void withdraw(const Start& start, const Request& request, Duration estimate);
@@ -86,6 +88,11 @@ class Future {
   std::optional<AgentIndex> agent_of(const Held& held) const noexcept;
   // When what is held comes free for others; what should have ended ends right after now.
   std::int64_t release_time(const Held& held, std::int64_t end) const;
+  std::vector<std::int64_t> leaving_times(AgentIndex agent) const;
+  // Places for containers, those that are free now and those of what has ended by `at`; and from
+  // when on there are `wanted`.
+  std::int64_t places(AgentIndex agent, std::uint32_t limit, std::int64_t at) const;
+  std::int64_t places_from(AgentIndex agent, std::uint32_t limit, std::uint32_t wanted) const;
   bool is_made(AgentIndex agent) const { return profiles_.contains(agent); }
   // Whether its amounts may do more than grow.
   bool is_special(AgentIndex agent) const { return is_made(agent) || kept_.has(agent); }

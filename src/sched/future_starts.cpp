@@ -23,6 +23,18 @@ bool suits(const AgentTable& agents, AgentIndex agent, const Requirement& requir
          requirement.containers <= filter.container_limit && !filter.excludes(agent);
 }
 
+bool is_limited(std::uint32_t containers) { return containers != AgentFilter{}.container_limit; }
+
+// Counts a look at so many agents, unless it is more than there may be: then no more is looked at.
+bool can_afford(std::size_t agents, const Future::Bounds& bounds, std::uint64_t& steps) {
+  if (steps >= bounds.steps || bounds.steps - steps < agents) {
+    steps = std::max(steps, bounds.steps);
+    return false;
+  }
+  steps += agents;
+  return true;
+}
+
 }  // namespace
 
 // Goes from time to time at which something comes free and counts on how many agents there is room.
@@ -51,6 +63,7 @@ class Future::Walk {
   }
 
   std::optional<Start> run() {
+    if (!can_afford(size(), bounds_, steps_)) return std::nullopt;
     at_ = future_.now_;
     theirs_ = future_.group_.held.end();
     if (those_ != nullptr) {
@@ -64,7 +77,6 @@ class Future::Walk {
     }
     for (Kind& kind : kinds_) kind.rooms.assign(size(), 0);
     for (std::size_t i = 0; i < size(); ++i) recount(i);
-    steps_ += size();
     while (at_ < bounds_.limit && steps_ < bounds_.steps) {
       const bool may_start = at_ >= bounds_.from;
       if (auto start = may_start ? attempt() : std::nullopt) return start;
@@ -132,6 +144,12 @@ class Future::Walk {
 
   // Devices are known for what is there now only.
   std::size_t room_on(AgentIndex agent, const Requirement& requirement, std::size_t most) {
+    if (is_limited(filter_.container_limit)) {
+      const std::int64_t places = future_.places(agent, filter_.container_limit, at_);
+      const std::int64_t each = std::max<std::int64_t>(1, requirement.containers);
+      most = std::min(most, static_cast<std::size_t>(std::max<std::int64_t>(0, places) / each));
+      if (most == 0) return 0;
+    }
     if (future_.is_made(agent)) {
       const Profile& profile = future_.profile(agent);
       if (at_ < profile.first_change() && !agents_.fits(agent, requirement)) return 0;
@@ -164,20 +182,23 @@ class Future::Walk {
       if (kind.room < kind.wanted) return std::nullopt;
     }
     Start start{at_, {}};
+    std::vector<std::size_t> from(kinds_.size(), 0);
     std::map<AgentIndex, std::vector<const Requirement*>> given;
     for (const Requirement& requirement : requirements_) {
       const Kind& kind = *std::ranges::find_if(
           kinds_, [&](const Kind& k) { return k.requirement->id == requirement.id; });
       std::optional<AgentIndex> chosen;
-      for (std::size_t i = 0; i < size() && !chosen; ++i) {
-        if (kind.rooms[i] == 0) continue;
-        const AgentIndex agent = agent_at(i);
+      // What was given since leaves no more room on those that were looked at.
+      std::size_t& at = from[static_cast<std::size_t>(&kind - kinds_.data())];
+      for (; at < size(); ++at, ++steps_) {
+        if (kind.rooms[at] == 0) continue;
+        const AgentIndex agent = agent_at(at);
         auto& already = given[agent];
         if (!room_beside(agent, already, requirement, kind.wanted)) continue;
         already.push_back(&requirement);
         chosen = agent;
+        break;
       }
-      steps_ += size();
       if (!chosen) return std::nullopt;  // kinds that only together have no room
       start.agents.push_back(*chosen);
     }
@@ -192,7 +213,14 @@ class Future::Walk {
         already, [&](const Requirement* other) { return other->id == requirement.id; });
     if (alike) return room_on(agent, requirement, most) > already.size();
     Requirement together = requirement;
-    for (const Requirement* other : already) add(together, other->slots);
+    for (const Requirement* other : already) {
+      add(together, other->slots);
+      together.containers += other->containers;
+    }
+    if (is_limited(filter_.container_limit) &&
+        future_.places(agent, filter_.container_limit, at_) < std::int64_t{together.containers}) {
+      return false;
+    }
     if (!future_.is_made(agent)) {
       const auto known = free_.find(agent);  // not free_of(): who is in there has changed
       return copies(known != free_.end() ? known->second : future_.free_now(agent), together, 1) ==
@@ -235,13 +263,16 @@ std::optional<Future::Start> Future::earliest_among(std::span<const AgentIndex> 
   std::optional<Start> best;
   std::int64_t limit = bounds.limit;
   const std::int64_t now = std::max(now_, bounds.from);
-  steps += agents.size();
+  if (!can_afford(agents.size(), bounds, steps)) return best;
   for (const AgentIndex agent : agents) {
     if (!suits(group_.agents, agent, requirement, filter)) continue;
     // Devices are known for what is there now only.
     const Profile& known = profile(agent);
-    const std::int64_t from =
+    std::int64_t from =
         group_.agents.fits(agent, requirement) ? now : std::max(now, known.first_change());
+    if (is_limited(filter.container_limit)) {
+      from = std::max(from, places_from(agent, filter.container_limit, requirement.containers));
+    }
     const auto at = known.earliest(requirement, estimate, from, limit);
     if (!at) continue;
     best = Start{*at, {agent}};
@@ -339,7 +370,9 @@ std::optional<Future::Start> Future::earliest(const Request& request, Duration e
   }
   const bool alike = std::ranges::all_of(
       requirements, [&](const Requirement& r) { return r.id == requirements.front().id; });
-  if (requirements.empty() || those != nullptr || filter.may_exclude() || !alike) {
+  // What is kept from pass to pass knows nothing of places for containers.
+  if (requirements.empty() || those != nullptr || filter.may_exclude() || !alike ||
+      is_limited(filter.container_limit)) {
     return Walk(*this, request, estimate, filter, bounds, steps, those).run();
   }
   if (requirements.front().containers > filter.container_limit) return std::nullopt;

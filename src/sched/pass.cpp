@@ -9,6 +9,12 @@
 
 namespace bai::sched {
 
+namespace {
+
+constexpr Duration kResumeAfter = milliseconds(1);  // a pass that has used up its steps
+
+}  // namespace
+
 GroupPass::GroupPass(const ViewSource& source, Group& group, Ledger& ledger,
                      const PolicySet& policies, GroupMemory& memory, const PlanLimits& limits,
                      std::uint32_t placements_left, std::vector<std::uint64_t>& stamps,
@@ -34,13 +40,37 @@ GroupPass::GroupPass(const ViewSource& source, Group& group, Ledger& ledger,
 
 PassResult GroupPass::run() {
   lay_promises();
+  resume();
   walk();
   if (end_ == End::Blocked) walk_beside();
   if (promised_) promised_->remember();
   forecast();
+  remember_where();
   tell_rest();
   memory_.choices = choices_;
   return std::move(result_);
+}
+
+// After a pass that has used up its steps without starting anybody: those that it has looked at
+// would fail again, as long as no agent has changed.
+void GroupPass::resume() {
+  auto seen = std::exchange(memory_.stopped.seen, {});
+  if (memory_.stopped.agents != group_.agents.facts_epoch() || looks_ahead_ || reserved_.any()) {
+    return;
+  }
+  for (const Arrival& arrival : seen) {
+    const Waiting& waiting = source_.mirror.waiting(arrival.session);
+    if (!waiting.queued || waiting.generation != arrival.generation) continue;
+    stamps_[arrival.session] = stamp_;
+    walked_.push_back(arrival);
+    resumed_ = true;
+  }
+}
+
+void GroupPass::remember_where() {
+  if (end_ != End::StepsFull) return;
+  if (result_.placements.empty()) memory_.stopped = {walked_, group_.agents.facts_epoch()};
+  wake(source_.now + kResumeAfter);
 }
 
 void GroupPass::walk() {
@@ -48,6 +78,10 @@ void GroupPass::walk() {
   if (ordering_ == nullptr) throw PolicyFault("its sequencer made no order");
   while (const auto at = ordering_->next()) {
     if (reordered_ && stamps_[*at] == stamp_) continue;
+    if (resumed_ && stamps_[*at] == stamp_) {
+      ++position_;
+      continue;
+    }
     draw(*at);
     if (end_ == End::Blocked) {
       if (!limits_.explain || position_ >= limits_.positions_max) {
@@ -145,6 +179,7 @@ void GroupPass::wake(Timestamp at) {
 }
 
 bool GroupPass::refused(PendingIndex at, const Waiting& waiting, bool& made_room) {
+  std::vector<Refusal> refusals;
   if (waiting.details) {
     const PendingDetails& details = *waiting.details;
     const std::string& policy = details.agent_selection_policy;
@@ -157,21 +192,20 @@ bool GroupPass::refused(PendingIndex at, const Waiting& waiting, bool& made_room
     }
     if (details.retry_at > source_.now) {
       wake(details.retry_at);
-      tell(at, "start-time",
+      refusals.push_back(
+          {"start-time", "",
            fmt::format("The last attempt to start it failed; the next one is not before {}.",
-                       to_iso8601(details.retry_at)));
+                       to_iso8601(details.retry_at)),
+           false, details.retry_at});
+      tell_refused(at, waiting, refusals);
       return true;
     }
   }
-  std::vector<Refusal> refusals;
   for (const auto& validator : policies_.validators) {
     validator->check(view_, waiting.session, refusals);
   }
-  Timestamp expected;
   if (own_reservation(waiting.session) != nullptr) {
-    const bool alone = refusals.empty();
     if (auto refusal = reserved_.check(waiting.session, view_.request(waiting.session))) {
-      if (alone) expected = refusal->due;
       refusals.push_back(std::move(*refusal));
     }
   }
@@ -181,14 +215,10 @@ bool GroupPass::refused(PendingIndex at, const Waiting& waiting, bool& made_room
     made_room = cohort && preempt(waiting, &*cohort);
     if (made_room) return false;
   }
-  std::string code = refusals.front().code, message;
   for (const Refusal& refusal : refusals) {
     if (refusal.due > source_.now) wake(refusal.due);
-    if (refusal.never) code = "never";
-    if (!message.empty()) message += '\n';
-    message += refusal.message;
   }
-  tell(at, std::move(code), std::move(message), expected);
+  tell_refused(at, waiting, refusals);
   return true;
 }
 
@@ -251,7 +281,6 @@ AgentFilter GroupPass::filter_of(const Waiting& waiting) {
 std::optional<AgentIndex> GroupPass::place_one(const PendingSession& session,
                                                const Requirement& requirement, AgentFilter& filter,
                                                std::size_t& candidates) {
-  steps_ += group_.agents.size();
   group_.agents.prepare_rule(requirement.labels, source_.mirror.label_rule(requirement.labels));
   filter.barred.clear();
   filter.within = domain_;
@@ -268,9 +297,14 @@ std::optional<AgentIndex> GroupPass::place_one(const PendingSession& session,
   AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores, &group_.index,
                      &memory_.fits, &source_.mirror.label_rule(requirement.labels));
   Demand demand{session, requirement, choices_.picks, choices_.fractions};
+  const std::uint64_t looked_at = group_.index.looked_at();
   // Who rates agents finds out by itself that there are none.
-  if (!policies_.rates_agents && search.empty()) return std::nullopt;
-  const auto chosen = policies_.selector->select(view_, demand, Candidates(search));
+  const bool is_empty = !policies_.rates_agents && search.empty();
+  const auto chosen =
+      is_empty ? std::nullopt : policies_.selector->select(view_, demand, Candidates(search));
+  steps_ += policies_.rates_agents ? group_.agents.size()
+                                   : search.looked_at() + group_.index.looked_at() - looked_at;
+  if (is_empty) return std::nullopt;
   if (!chosen) {
     candidates = search.list().size();
     return std::nullopt;
@@ -415,19 +449,23 @@ std::shared_ptr<Failure> GroupPass::failure_of(const PendingSession& session, st
                                                const AgentFilter& filter, std::size_t candidates,
                                                bool barred) {
   const Request& request = view_.request(session);
-  steps_ += group_.agents.size();
+  for (const Requirement& requirement : request.requirements) prepare(requirement);
+  const bool in_full = limits_.explain && position_ <= limits_.positions_max;
+  steps_ += in_full || filter.may_exclude() ? group_.agents.size() : group_.agents.size() / 16;
   if (candidates > 0) {
-    return std::make_shared<Failure>(explain_selector_refusal(source_, candidates));
+    return std::make_shared<Failure>(
+        explain_selector_refusal(source_, request, which, filter, candidates));
   }
   if (const std::string* own = own_reservation(session)) {
     return std::make_shared<Failure>(explain_used_up(source_, request, which, filter, *own));
   }
   if (barred) {
-    return std::make_shared<Failure>(promises_ == 0 && !(promised_ && promised_->size() > 0)
-                                         ? explain_reserved(source_, request, which, filter)
-                                         : explain_backfill(source_));
+    return std::make_shared<Failure>(
+        promises_ == 0 && !(promised_ && promised_->size() > 0)
+            ? explain_reserved(source_, request, which, filter)
+            : explain_backfill(source_, request, which, filter, in_full));
   }
-  if (limits_.explain && position_ > limits_.positions_max) {
+  if (limits_.explain && !in_full) {
     return std::make_shared<Failure>(explain_coarsely(source_, request, which, filter, coarse_));
   }
   return std::make_shared<Failure>(limits_.explain
@@ -451,123 +489,6 @@ void GroupPass::accept(const Waiting& waiting, const Request& request,
                                    grant.device, Amount{grant.units}});
     }
   }
-}
-
-void GroupPass::give_up(PendingIndex at, std::shared_ptr<Failure> failure) {
-  if (failure->blocks && group_.row->queue_discipline == QueueDiscipline::HeadOfLine) {
-    end_ = End::Blocked;
-  }
-  if (awaits_forecast(at, failure) || !limits_.explain) return;
-  if (position_ <= limits_.positions_max) {
-    tell(at, *failure);
-    return;
-  }
-  if (!failure->shared) {
-    failure->shared =
-        make_reason({failure->code, failure->coarse, {}, 0, failure->rejected, {}, {}}, position_,
-                    limits_.positions_max);
-    // Where it says what it said last it is the same object: nobody compares texts for each
-    // session.
-    const std::uint32_t request = view_.session(at).request;
-    if (request >= memory_.shared.size()) memory_.shared.resize(request + 1);
-    auto& last = memory_.shared[request];
-    if (last != nullptr && *last == *failure->shared) {
-      failure->shared = last;
-    } else {
-      last = failure->shared;
-    }
-  }
-  result_.tellings.push_back({at, failure->shared});
-}
-
-void GroupPass::tell(PendingIndex at, const Failure& failure) {
-  PendingReason reason{failure.code,
-                       failure.detailed,
-                       failure.missing,
-                       0,
-                       failure.rejected,
-                       failure.expected_start,
-                       {}};
-  if (failure.expected_start != Timestamp{}) {
-    reason.expected_basis =
-        "what runs and what is promised to sessions before it ends as estimated";
-    reason.message += fmt::format(" Expected to start at {} if {}.",
-                                  to_iso8601(failure.expected_start), reason.expected_basis);
-  }
-  result_.tellings.push_back(
-      {at, make_reason(std::move(reason), position_, limits_.positions_max)});
-}
-
-void GroupPass::tell(PendingIndex at, std::string code, std::string message, Timestamp expected) {
-  if (!limits_.explain) return;
-  PendingReason reason{std::move(code), std::move(message), {}, 0, {}, expected, {}};
-  if (expected != Timestamp{}) reason.expected_basis = "its reservation begins then";
-  result_.tellings.push_back(
-      {at, make_reason(std::move(reason), position_, limits_.positions_max)});
-}
-
-// Sessions that were not drawn keep the reason that they have, except those who have none yet and
-// those whose last reason was about a place that they no longer have.
-void GroupPass::tell_rest() {
-  if (end_ == End::PlacementsFull) {  // the next pass follows at once and goes on from here
-    memory_.walked.insert(memory_.walked.end(), walked_.begin(), walked_.end());
-    return;
-  }
-  const bool everyone = !memory_.told_to_all.empty();
-  memory_.told_to_all.clear();
-  std::vector<Arrival> due = std::exchange(memory_.walked, std::move(walked_));
-  due.insert(due.end(), memory_.arrivals.begin(), memory_.arrivals.end());
-  memory_.arrivals.clear();
-  if (end_ == End::Drawn || !limits_.explain) return;
-  const std::string why =
-      end_ == End::Blocked
-          ? fmt::format(
-                "Not attempted: the queue of resource group {} is held up by a session "
-                "before it that waits for room.",
-                group_.name.str())
-          : fmt::format(
-                "Not attempted: the pass over resource group {} ended before it after {} "
-                "steps.",
-                group_.name.str(), limits_.steps_max);
-  const auto reason = make_reason({"behind-head", why, {}, 0, {}, {}, {}},
-                                  std::uint64_t{limits_.positions_max} + 1, limits_.positions_max);
-  const auto tell_undrawn = [&](PendingIndex at) {
-    if (stamps_[at] != stamp_) result_.tellings.push_back({at, reason});
-  };
-  if (everyone) {
-    for (const auto& [priority, band] : group_.bands) {
-      for (const PendingIndex at : list_band(band)) tell_undrawn(at);
-    }
-    return;
-  }
-  for (const Arrival& arrival : due) {
-    const Waiting& waiting = source_.mirror.waiting(arrival.session);
-    if (waiting.queued && waiting.generation == arrival.generation) tell_undrawn(arrival.session);
-  }
-}
-
-std::vector<Telling> tell_everyone(const Mirror& mirror, const Group& group, GroupMemory& memory,
-                                   std::string code, std::string message) {
-  std::vector<Telling> tellings;
-  auto reason = std::make_shared<PendingReason>();
-  reason->code = std::move(code);
-  reason->message = std::move(message);
-  if (memory.told_to_all == reason->message) {
-    for (const Arrival& arrival : memory.arrivals) {
-      const Waiting& waiting = mirror.waiting(arrival.session);
-      if (waiting.queued && waiting.generation == arrival.generation) {
-        tellings.push_back({arrival.session, reason});
-      }
-    }
-  } else {
-    for (const auto& [priority, band] : group.bands) {
-      for (const PendingIndex at : list_band(band)) tellings.push_back({at, reason});
-    }
-  }
-  memory.told_to_all = reason->message;
-  memory.arrivals.clear();
-  memory.walked.clear();
-  return tellings;
 }
 
 }  // namespace bai::sched

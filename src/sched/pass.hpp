@@ -30,6 +30,9 @@ struct PolicyFault : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// The reference system's error code when several rules refuse a session.
+inline constexpr const char* kManyRules = "backendai_schedule_forbidden";
+
 struct Telling {
   PendingIndex session;
   std::shared_ptr<const PendingReason> reason;
@@ -44,6 +47,10 @@ struct Choices {
 
 // What the planner remembers of a resource group between passes.
 struct GroupMemory {
+  struct Stopped {
+    std::vector<Arrival> seen;  // in passes that started nobody
+    std::uint64_t agents = 0;   // AgentTable::facts_epoch then
+  };
   std::shared_ptr<const ResourceGroup> settings;  // that `policies` were made from
   std::optional<Result<PolicySet>> policies;
   std::vector<Arrival> walked;    // sessions whose last reason was their own
@@ -56,6 +63,7 @@ struct GroupMemory {
   StartTimesCache start_times;
   ReservedMemory reserved;
   FitSets fits;
+  Stopped stopped;  // the last pass used up its steps; usually empty
   Topology topology;
   std::vector<std::shared_ptr<const PendingReason>>
       shared;  // by request: Failure::shared, the last
@@ -83,6 +91,8 @@ class GroupPass {
  private:
   enum class End : std::uint8_t { Drawn, Blocked, PlacementsFull, StepsFull };
 
+  void resume();
+  void remember_where();
   void walk();
   void walk_to(PendingIndex asked);
   void reorder_behind_promise();
@@ -148,7 +158,8 @@ class GroupPass {
   std::optional<Future::Start> expect(const Waiting& waiting, const AgentFilter& filter,
                                       std::int64_t before);
   std::optional<Future::Start> expect_within(std::size_t level, const Waiting& waiting,
-                                             AgentFilter filter, std::int64_t before);
+                                             AgentFilter filter, Future::Bounds bounds,
+                                             std::uint64_t& steps);
   // pass_promises.cpp: conservative backfill from pass to pass.
   void lay_promises();
   void drop_promise(PendingIndex at);
@@ -159,6 +170,8 @@ class GroupPass {
   // is not there.
   bool place_close(const Waiting& waiting, AgentFilter& filter, Neighbours* neighbours, Miss& miss);
   std::optional<std::size_t> demanded_level(const Waiting& waiting) const;
+  std::optional<Infeasible> infeasible_within(std::size_t level, const Request& request,
+                                              AgentFilter filter) const;
   Topology::Rooms rooms_for(const Waiting& waiting, const AgentFilter& filter);
   bool tells_start(const Failure& failure) const;
   std::optional<AgentIndex> place_one(const PendingSession& session, const Requirement& requirement,
@@ -170,7 +183,8 @@ class GroupPass {
   // Null: the session is in no group that has a wish.
   Neighbours* neighbours_of(const Waiting& waiting);
   void count_members(const std::vector<AgentIndex>& agents, Neighbours* neighbours, int sign);
-  void tell(PendingIndex at, std::string code, std::string message, Timestamp expected = {});
+  // pass_tell.cpp
+  void tell(PendingIndex at, std::string code, std::string message);
   // Of a requirement that got its agent, and of one whose session did not start after all.
   void took(const Waiting& waiting, const Requirement& requirement, AgentIndex agent);
   void gave_back(const Waiting& waiting, const Requirement& requirement, AgentIndex agent);
@@ -178,6 +192,8 @@ class GroupPass {
   void gave_back(const Waiting& waiting, const std::vector<AgentIndex>& agents,
                  Neighbours* neighbours);
   void tell(PendingIndex at, const Failure& failure);
+  void tell_refused(PendingIndex at, const Waiting& waiting, const std::vector<Refusal>& refusals);
+  std::vector<std::pair<std::string, std::int64_t>> count_behind_quota(const Waiting& waiting);
   void tell_rest();
   void wake(Timestamp at);
   // forecast.cpp: starts that are expected and bind nobody.
@@ -191,6 +207,11 @@ class GroupPass {
   void tell_behind(PendingIndex at);
   bool may_run(PendingIndex at) const;
   void follow_placements();
+  std::optional<Future::Start> expected(const Waiting& waiting, const Future::Bounds& bounds,
+                                        std::uint64_t& steps);
+  std::string hopeless_of(const Forecast& one, const Waiting& waiting);
+  bool is_endless() const;
+  void expect_in_reservation(const Waiting& waiting, Failure& failure);
   std::string basis_of(const Future::Start& start, std::size_t known_before) const;
   void forecast();
   void tell_forecast(const Forecast& forecast, Timestamp start, std::string basis);
@@ -210,6 +231,8 @@ class GroupPass {
   std::vector<Arrival> walked_;
   // By topology that is demanded, and request.
   std::unordered_map<std::uint64_t, std::shared_ptr<Failure>> failures_;
+  std::unordered_map<std::uint32_t, std::vector<std::pair<std::string, std::int64_t>>>
+      behind_quota_;  // by request
   std::vector<AgentIndex> buffer_;
   std::unique_ptr<Ordering> ordering_;
   std::unordered_map<std::string, std::unique_ptr<Neighbours>> neighbours_;  // by session group
@@ -226,8 +249,10 @@ class GroupPass {
   std::set<Unhelped> unhelped_;
   PendingIndex asked_ = kNone;  // by ask()
   std::vector<Forecast> forecasts_;
+  std::size_t expected_in_reservations_ = 0;
   std::uint32_t promises_ = 0;
-  bool reordered_ = false;
+  std::optional<std::pair<PendingIndex, Future::Start>> head_;  // promised for ever
+  bool reordered_ = false, resumed_ = false;
   Choices choices_;
   std::uint64_t steps_ = 0, position_ = 0;
   End end_ = End::Drawn;

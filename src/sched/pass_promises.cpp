@@ -98,6 +98,7 @@ bool GroupPass::may_narrow() const {
 void GroupPass::after_failure(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
                               Miss miss) {
   auto failure = std::move(miss.failure);
+  if (failure->code == "reservation") expect_in_reservation(waiting, *failure);
   if ((failure->blocks || miss.barred) && (looks_ahead_ || tells_start(*failure))) {
     if (const auto start =
             looks_ahead_ ? promise(at, waiting, filter) : expect(waiting, filter, kNeverEnds)) {
@@ -128,8 +129,8 @@ bool GroupPass::tells_start(const Failure& failure) const {
 std::optional<Future::Start> GroupPass::expect(const Waiting& waiting, const AgentFilter& filter,
                                                std::int64_t before) {
   const Request& request = view_.request(waiting.session);
-  if (const auto level = demanded_level(waiting)) {
-    return expect_within(*level, waiting, filter, before);
+  if (const auto level = demanded_level(waiting); level && request.requirements.size() > 1) {
+    return expect_within(*level, waiting, filter, {.limit = before}, steps_);
   }
   return future_.earliest(request, waiting.session.estimate, filter, before, steps_);
 }
@@ -145,6 +146,7 @@ std::optional<Future::Start> GroupPass::promise(PendingIndex at, const Waiting& 
     future_.promise(*start, request, waiting.session.estimate);
   } else {
     future_.promise_once(*start, request);
+    head_.emplace(at, *start);
   }
   ++promises_;
   return start;

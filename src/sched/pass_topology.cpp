@@ -1,4 +1,6 @@
 // Multi-node sessions: within the smallest domain that has room, then over all agents.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "sched/pass.hpp"
@@ -59,23 +61,46 @@ bool GroupPass::place_close(const Waiting& waiting, AgentFilter& filter, Neighbo
   if (!placed && demanded) {
     const Topology::Domain* roomiest = memory_.topology.roomiest(largest, rooms);
     miss.failure = std::make_shared<Failure>(
-        explain_topology(source_, request, policies_.topology[largest], roomiest, filter));
+        explain_topology(source_, request, policies_.topology[largest], roomiest,
+                         infeasible_within(largest, request, filter), filter));
   }
   return placed;
 }
 
+// What stands against it in every domain of that level, however empty.
+std::optional<Infeasible> GroupPass::infeasible_within(std::size_t level, const Request& request,
+                                                       AgentFilter filter) const {
+  std::optional<Infeasible> hopeless;
+  if (!limits_.explain) return hopeless;
+  for (const Topology::Domain& domain : memory_.topology.domains(level)) {
+    filter.within = &domain.agents;
+    auto here = infeasible(source_, request, filter);
+    if (!here) return std::nullopt;
+    const bool never = here->never && (!hopeless || hopeless->never);
+    hopeless = std::move(here);
+    hopeless->never = never;
+  }
+  if (hopeless) {
+    hopeless->why = fmt::format("no single {} of resource group {} has room for it, even when {}",
+                                policies_.topology[level], group_.name.str(),
+                                hopeless->never ? "empty" : "empty, of those that take sessions");
+  }
+  return hopeless;
+}
+
 // The earliest start within one domain of that level.
 std::optional<Future::Start> GroupPass::expect_within(std::size_t level, const Waiting& waiting,
-                                                      AgentFilter filter, std::int64_t before) {
+                                                      AgentFilter filter, Future::Bounds bounds,
+                                                      std::uint64_t& steps) {
   const Request& request = view_.request(waiting.session);
   memory_.topology.follow(group_.agents, policies_.topology);
   std::optional<Future::Start> best;
   for (const Topology::Domain& domain : memory_.topology.domains(level)) {
     filter.within = &domain.agents;
     filter.is_domain = true;
-    auto start = future_.earliest(request, waiting.session.estimate, filter, before, steps_);
+    auto start = future_.earliest(request, waiting.session.estimate, filter, bounds, steps);
     if (!start) continue;
-    before = start->at;
+    bounds.limit = start->at;
     best = std::move(start);
   }
   return best;

@@ -200,6 +200,7 @@ bool Planner::Impl::has_policies(const Group& group, GroupMemory& memory, Plan& 
   if (memory.settings != group.row || !memory.policies) {
     memory.settings = group.row;
     memory.scores.clear();
+    memory.stopped = {};
     memory.policies = sched::make_policy_set(*registry, *group.row);
     const std::string notice = memory.policies->has_value() ? (*memory.policies)->notice : "";
     if (!notice.empty() && notice != memory.notice) plan.notices.push_back(notice);

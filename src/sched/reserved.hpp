@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,18 @@ class Reserved {
   // For a session of the reservation: `sign` is 1 to take and -1 to give back.
   void take(const std::string& id, AgentIndex agent, const Requirement& requirement, int sign);
   std::int64_t end_of(const std::string& id) const { return memory_.entries.find(id)->second.to; }
+  // What a session that this pass has placed gives back.
+  struct Ending {
+    std::int64_t at = 0;
+    AgentIndex agent = 0;
+    const std::vector<SlotRequest>* slots = nullptr;
+    bool in_reservation = false;  // the one that is asked about
+  };
+  // When all requirements have room in the reservation that has begun, if what runs ends as
+  // estimated and nobody else takes it; nothing: not in time to end with it, as far as is known.
+  std::optional<Timestamp> earliest(const std::string& id, const Request& request,
+                                    Duration estimate, const Group& group,
+                                    std::span<const Ending> placed) const;
   // When the next of them begins or ends.
   std::optional<Timestamp> next_edge() const;
 

@@ -66,6 +66,12 @@ class AgentSearch {
   std::optional<AgentIndex> best(std::span<const KeyPart> key);
   std::optional<AgentIndex> highest(const SchedView& view, const ScoreSelector& selector);
   bool contains(AgentIndex agent);
+  // Agents that it has looked at one by one, without those that the index has.
+  std::size_t looked_at() const noexcept {
+    if (!scanned_) return 0;
+    if (filter_.strict) return filter_.designated.size();
+    return filter_.within != nullptr ? filter_.within->size() : agents_.size();
+  }
 
  private:
   void scan();

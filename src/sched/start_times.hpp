@@ -19,6 +19,7 @@ class Started {
   struct Release {
     std::int64_t at = 0;
     const std::vector<SlotRequest>* slots = nullptr;
+    std::uint32_t containers = 0;
   };
 
   void add(AgentIndex agent, Release release);

@@ -274,7 +274,8 @@ class Cluster(Tenants):
     @staticmethod
     def _reason(session: str, reason: "Mapping[str, Any]") -> Why:
         return Why(session, "PENDING", reason["code"], reason["message"], **{
-            name: reason[name] for name in ("missing", "position", "rejected", "expected_start", "expected_basis")})
+            name: reason[name] for name in ("missing", "position", "rejected", "expected_start", "expected_basis",
+                                            "violations", "kind")})
 
     def submit_many(self, requests: "Iterable[Mapping[str, Any]]", user: User | None = None,
                     return_exceptions: bool = False) -> "List[Any]":

@@ -51,18 +51,23 @@ class Why:
 
     session: str
     status: str
-    #: "capacity", "behind-head", "quota", "policy-error", ...; empty unless it is pending.
+    #: "capacity", "behind-head", "quota", "policy-error", ...; "never" when waiting does not help; empty unless it
+    #: is pending.
     code: str
     message: str
-    #: Amounts that the best agent lacks.
+    #: Amounts that the best agent lacks, or by how much limits would be exceeded.
     missing: Mapping[str, Any]
     #: In its resource group's queue, from 1; 0: beyond those that are told, or not pending.
     position: int
-    #: Agents by what stands against them, as {"slots": 3, "labels": 1}.
+    #: Agents by what stands against them, as {"slots": 3, "labels": 1}; "quota": they have room that a limit forbids.
     rejected: Mapping[str, int] = dataclasses.field(default_factory=dict)
     #: When it will start, as far as estimates of what runs and waits tell.
     expected_start: datetime.datetime | None = None
     expected_basis: str = ""
+    #: The rules that keep it from starting: the code of each, and the reference system's error code if it has one.
+    violations: Sequence[tuple[str, str]] = ()
+    #: The reference system's error code for all of them; empty where it has none.
+    kind: str = ""
 
     def __str__(self) -> str:
         return self.message

@@ -296,6 +296,10 @@ py::object reason_to(const PendingReason* reason, const SlotTypes& types) {
   py::dict rejected;
   for (const auto& [what, agents] : reason->rejected) rejected[py::str(what)] = agents;
   out["rejected"] = rejected;
+  out["kind"] = reason->kind;
+  py::list violations;
+  for (const auto& [code, kind] : reason->violations) violations.append(py::make_tuple(code, kind));
+  out["violations"] = violations;
   out["expected_start"] = time_to(reason->expected_start);
   out["expected_basis"] = reason->expected_basis;
   return out;

@@ -26,6 +26,9 @@ def test_why_not_and_when(make_cluster):
     assert not prospect and prospect.agents == {}
     assert prospect.why.code == "capacity" and prospect.why.position == 1
     assert float(prospect.why.missing["cpu"]) == 1
+    assert prospect.why.violations == [("capacity", "")] and prospect.why.kind == ""
+    never = cluster.what_if(cpu=5).why
+    assert never.code == "never" and never.expected_start is None
     assert abs(prospect.why.expected_start - started - datetime.timedelta(seconds=600)) < datetime.timedelta(seconds=60)
     assert "limits that sessions declare" in prospect.why.expected_basis
 

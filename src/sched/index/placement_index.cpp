@@ -252,7 +252,10 @@ std::optional<AgentIndex> PlacementIndex::best(const AgentTable& agents,
                                                std::uint32_t container_limit,
                                                const AgentTest& test) {
   if (requirement.containers > container_limit) return std::nullopt;
-  const auto scan = [&] { return scan_best(agents, requirement, key, container_limit, test); };
+  const auto scan = [&] {
+    looked_at_ += agents.size();
+    return scan_best(agents, requirement, key, container_limit, test);
+  };
   if (agents.size() < limits_.scan_below) return scan();
   Order* order = order_of(kind_of(requirement, key));
   if (order == nullptr) return scan();
@@ -302,6 +305,7 @@ std::optional<AgentIndex> PlacementIndex::first(Order& order, const AgentTable& 
                                                 const AgentTest& test, bool& gave_up) {
   std::size_t misses_left = misses_max(agents.size());
   const auto accept = [&](AgentIndex agent) {
+    ++looked_at_;
     // Architecture and `takes_sessions` are what the order is made of.
     const bool fits = agents.containers(agent) <= container_limit - requirement.containers &&
                       agents.labels_match(agent, requirement.labels) &&

@@ -54,6 +54,8 @@ class PlacementIndex {
   std::size_t orders() const noexcept;  // kept up to date
   std::size_t bytes() const noexcept;
   std::uint64_t builds() const noexcept { return builds_; }  // of orders, so far
+  // Agents that lookups have looked at one by one, so far.
+  std::uint64_t looked_at() const noexcept { return looked_at_; }
   bool is_sound(const AgentTable& agents);  // for tests; brings all orders up to date
 
  private:
@@ -74,10 +76,9 @@ class PlacementIndex {
   Kind& kind_of(const Requirement& requirement, std::span<const KeyPart> key);
   Order* order_of(Kind& kind);
   // Sets `gave_up` when so many have the levels but not the amounts that a scan is better.
-  static std::optional<AgentIndex> first(Order& order, const AgentTable& agents,
-                                         const Requirement& requirement,
-                                         std::uint32_t container_limit, const AgentTest& test,
-                                         bool& gave_up);
+  std::optional<AgentIndex> first(Order& order, const AgentTable& agents,
+                                  const Requirement& requirement, std::uint32_t container_limit,
+                                  const AgentTest& test, bool& gave_up);
   void catch_up(Order& order, const AgentTable& agents);
   static void apply(Order& order, std::span<const AgentIndex> changed);
   void build(Order& order, const AgentTable& agents);
@@ -91,7 +92,7 @@ class PlacementIndex {
   std::vector<AgentIndex> log_;  // of changed agents
   std::uint64_t log_begin_ = 0;  // the number of its first entry
   std::uint32_t renumberings_ = 0;
-  std::uint64_t builds_ = 0;
+  std::uint64_t builds_ = 0, looked_at_ = 0;
   std::uint64_t epoch_ = 0;                        // of the table's logs
   std::size_t followed_ = 0, followed_moves_ = 0;  // of them
 };

@@ -13,16 +13,23 @@ std::string amount_text(const SchedView& view, SlotIndex slot, Amount amount) {
   return format_amount_humanized(view.slot_type(slot), amount);
 }
 
-// One line for every slot of which holding and request together exceed `limit(name)`.
+struct Excess {
+  std::string text;  // one line for every slot
+  SlotMap over;
+};
+
+// Of slots of which holding and request together exceed `limit(name)`.
 template <class Limit>
-std::string excess(const SchedView& view, const HeldAmounts& holding, const Request& request,
-                   Limit&& limit) {
+Excess excess(const SchedView& view, const HeldAmounts& holding, const Request& request,
+              Limit&& limit) {
+  Excess excess;
   std::vector<std::pair<std::string, std::string>> lines;
   const auto check = [&](SlotIndex slot, std::int64_t requested) {
     const std::string& name = view.slot_name(slot);
     const Amount most = limit(name), used{holding.of(slot)}, wanted{requested};
     const Amount sum = used + wanted;
     if (most.is_infinite() || sum <= most) return;
+    excess.over.set(name, sum - most);
     lines.emplace_back(
         name, fmt::format("\n  - {}: used {} + requested {} > limit {} (over by {})", name,
                           amount_text(view, slot, used), amount_text(view, slot, wanted),
@@ -35,9 +42,8 @@ std::string excess(const SchedView& view, const HeldAmounts& holding, const Requ
     if (!requested && holding.of(slot) != 0) check(slot, 0);
   }
   std::ranges::sort(lines);
-  std::string text;
-  for (const auto& [name, line] : lines) text += line;
-  return text;
+  for (const auto& [name, line] : lines) excess.text += line;
+  return excess;
 }
 
 class ResourcePolicy final : public Validator {
@@ -54,12 +60,13 @@ class ResourcePolicy final : public Validator {
   }
 
  private:
-  static void refuse_slots(std::string_view scope, std::string_view kind, std::string lines,
+  static void refuse_slots(std::string_view scope, std::string_view kind, Excess excess,
                            std::vector<Refusal>& refusals) {
-    if (lines.empty()) return;
-    refusals.push_back({"quota", fmt::format("{}_check-limit_forbidden", kind),
-                        fmt::format("The resource limit of the {} is reached:{}", scope, lines),
-                        false, Timestamp{}});
+    if (excess.text.empty()) return;
+    refusals.push_back(
+        {"quota", fmt::format("{}_check-limit_forbidden", kind),
+         fmt::format("The resource limit of the {} is reached:{}", scope, excess.text), false,
+         Timestamp{}, std::move(excess.over)});
   }
 
   // The policy of the user's main keypair bounds all that the user has; that of another keypair

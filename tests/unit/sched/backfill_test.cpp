@@ -31,9 +31,39 @@ TEST_CASE("easy: who ends in time starts, who would delay the head does not") {
   const Plan plan = world.plan();
   CHECK(placed(plan) == std::vector{in_time});
   CHECK(world.reason(too_long).code == "backfill");
+  CHECK(world.reason(too_long).rejected ==
+        std::vector<std::pair<std::string, std::int64_t>>{{"reserved", 1}});
   CHECK(world.reason(no_room).code == "capacity");
   CHECK(world.reason(blocked.head).expected_start == at_second(kNow + 100));
   CHECK(contains(world.reason(blocked.head).message, "Expected to start at"));
+}
+
+TEST_CASE("easy: who is held back for the head is told when it is over") {
+  Blocked blocked(QueueDiscipline::Easy);
+  World& world = blocked.world;
+  const auto held_back = world.batch({{cpu("3")}}, 101);
+  const auto beside_it = world.batch({{cpu("2")}}, 50);
+  CHECK(placed(world.plan()) == std::vector{beside_it});
+  CHECK(world.reason(held_back).code == "backfill");
+  // The head runs from 100 to 1100 and leaves two cores.
+  CHECK(world.reason(held_back).expected_start == at_second(kNow + 1'100));
+  CHECK(contains(world.reason(held_back).expected_basis, "what waits before it"));
+  const Prospect asked = world.planner.what_if({}, held_back, at_second(kNow), 7);
+  REQUIRE(asked.reason != nullptr);
+  CHECK(asked.reason->code == "backfill");
+  CHECK(asked.reason->expected_start == at_second(kNow + 1'100));
+}
+
+TEST_CASE("easy: what starts beside the head is counted once when it is over") {
+  Blocked blocked(QueueDiscipline::Easy);
+  World& world = blocked.world;
+  const auto beside = world.batch({{cpu("2")}}, 5'000);
+  const auto whole = world.batch({{cpu("10")}}, 10);
+  const auto last = world.batch({{cpu("2")}}, 10'000);
+  CHECK(placed(world.plan()) == std::vector{beside});
+  CHECK(world.reason(whole).expected_start == at_second(kNow + 5'000));
+  CHECK(world.reason(last).code == "backfill");
+  CHECK(world.reason(last).expected_start == at_second(kNow + 5'010));
 }
 
 TEST_CASE("easy: what the head leaves over is there for long sessions") {
@@ -278,6 +308,8 @@ TEST_CASE("easy never delays the head: it starts no later than it was first prom
       World& world = load.line.world;
       for (const auto& [id, reason] : world.reasons) {
         if (!load.line.is_pending(id) || reason->expected_start == Timestamp{}) continue;
+        // What those behind the head are told binds nobody.
+        if (!contains(reason->expected_basis, "what is promised to sessions before it")) continue;
         const auto [known, is_new] = promised.try_emplace(id, reason->expected_start);
         CHECK(reason->expected_start <= known->second);
         kept += is_new ? 0 : 1;

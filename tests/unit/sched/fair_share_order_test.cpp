@@ -80,6 +80,15 @@ TEST_CASE("A16 fair-share: an owner without a row goes last") {
   CHECK(placed(s.world.plan()) == Ids{known, missing});
 }
 
+TEST_CASE("O11 fair-share: of two that used the same who did so more recently is ranked lower") {
+  Shares s;
+  s.user(1, 5000 * kDay, 0);
+  s.user(2, 5000 * kDay, 14);
+  s.user(3, 5000 * kDay, 7);
+  const auto recent = s.session(1), old = s.session(2), between = s.session(3);
+  CHECK(placed(s.world.plan()) == Ids{old, between, recent});
+}
+
 TEST_CASE("A17 fair-share: the project before the user") {
   Shares s;
   s.domain("default", 0);

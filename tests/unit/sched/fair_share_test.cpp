@@ -94,21 +94,13 @@ TEST_CASE("O10 a slot without capacity does not count") {
   CHECK(normalized_usage(std::vector{mem}, 28) == doctest::Approx(0.5));
 }
 
-TEST_CASE("O11 the same usage weighs more when it is recent") {
+TEST_CASE("O11 the same usage makes a lower factor when it is recent") {
   const auto factor = [](std::int64_t age) {
     const SlotUsage usage{.decayed = decayed({{age, 1e9}}), .capacity = 1000};
     return fixed_factor(fair_share_factor(normalized_usage(std::vector{usage}, 28), 1000));
   };
   const std::int32_t recent = factor(0), old = factor(14);
   CHECK(recent < old);
-  const FairShareFactors rows[] = {{kFairShareOne, kFairShareOne, recent},
-                                   {kFairShareOne, kFairShareOne, old}};
-  CHECK(fair_share_ranks(rows) == std::vector<std::size_t>{2, 1});
-}
-
-TEST_CASE("ranks go by domain, then project, then user; equal ones share a rank") {
-  const FairShareFactors rows[] = {{5, 1, 9}, {6, 0, 0}, {5, 2, 0}, {5, 1, 9}, {5, 1, 1}};
-  CHECK(fair_share_ranks(rows) == std::vector<std::size_t>{3, 1, 2, 3, 5});
 }
 
 TEST_CASE("O13 however much was used, the factor stays within its bounds") {

@@ -67,7 +67,7 @@ TEST_CASE("C3 a strictly designated agent without room") {
   world.agent("other", cpu("8"));
   const auto id = designated(world, cpu("4"), {"d"}, true);
   CHECK(world.plan().placements.empty());
-  CHECK(world.reason(id).code == "capacity");
+  CHECK(world.reason(id).code == "never");
   CHECK(missing(world.reason(id), "cpu") == 2000);
   CHECK(contains(world.reason(id).message, "1 is not designated"));
   CHECK(contains(world.reason(id).message, "the closest, d, lacks cpu 2"));
@@ -315,7 +315,7 @@ TEST_CASE("a slot that no agent has") {
   world.agent("a", cpu("8"));
   const auto id = world.session({{"cpu", "1"}, {"tpu.device", "1"}});
   world.plan();
-  CHECK(world.reason(id).code == "capacity");
+  CHECK(world.reason(id).code == "never");
   CHECK(world.reason(id).missing == slots({{"tpu.device", "1"}}));
   CHECK(contains(world.reason(id).message, "is large enough, even when empty"));
 }

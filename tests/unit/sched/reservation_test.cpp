@@ -117,6 +117,20 @@ TEST_CASE("a session of a reservation gets what it keeps, and nothing else") {
   CHECK(placed(world.plan()) == std::vector{first, third});
   CHECK(world.reason(second).code == "reservation");
   CHECK(contains(world.reason(second).message, "default/course"));
+  CHECK(world.reason(second).expected_start == at_second(kNow + 50));  // when the first has ended
+  CHECK(contains(world.reason(second).expected_basis, "default/course"));
+}
+
+TEST_CASE("who finds its reservation used up until it is over is told that nothing is expected") {
+  Kept kept;
+  World& world = kept.world;
+  const auto first = inside(world, "course", {{cpu("4")}}, 50);
+  const auto late = inside(world, "course", {{cpu("4")}}, 51);
+  const auto gang = inside(world, "course", {{cpu("2")}, {cpu("4")}}, 50);
+  CHECK(placed(world.plan()) == std::vector{first});
+  CHECK(world.reason(late).expected_start == Timestamp{});
+  CHECK(contains(world.reason(late).expected_basis, "unknown: not enough of default/course"));
+  CHECK(world.reason(gang).expected_start == at_second(kNow + 50));
 }
 
 TEST_CASE("what a session in a reservation can never be") {

@@ -123,10 +123,21 @@ TEST_CASE("a demanded level is never spanned") {
   SUBCASE("a larger one is not") {
     const auto id = demand(world, "nvlink-domain", kernels(3, "4"));
     CHECK(world.plan().placements.empty());
-    CHECK(world.reason(id).code == "topology");
+    CHECK(world.reason(id).code == "never");
+    CHECK(world.reason(id).violations.front().first == "topology");
     CHECK(contains(world.reason(id).message, "r1/n1"));
     CHECK(world.reason(id).rejected ==
-          std::vector<std::pair<std::string, std::int64_t>>{{"devices", 2}, {"topology", 4}});
+          std::vector<std::pair<std::string, std::int64_t>>{{"topology", 6}});
+    CHECK(world.reason(id).expected_start == Timestamp{});
+  }
+  SUBCASE("one that has no room now is expected when a single domain has") {
+    for (const char* agent : {"a", "c", "e"}) world.running(agent, cpu("4"), kNow - 10, 60);
+    world.running("f", cpu("4"), kNow - 10, 30);
+    world.hold("d", cpu("1"));
+    const auto id = demand(world, "nvlink-domain", kernels(2, "4"));
+    CHECK(world.plan().placements.empty());
+    CHECK(world.reason(id).code == "topology");
+    CHECK(world.reason(id).expected_start == at_second(kNow + 50));
   }
   SUBCASE("one that is none of the resource group") {
     const auto id = demand(world, "row", kernels(2, "4"));
@@ -138,7 +149,7 @@ TEST_CASE("a demanded level is never spanned") {
     const auto loose = world.batch(kernels(3, "4"), 10);
     world.group().queue_discipline = QueueDiscipline::SkipAhead;
     CHECK(placed(world.plan()) == std::vector{loose});
-    CHECK(world.reason(strict).code == "topology");
+    CHECK(world.reason(strict).code == "never");
   }
 }
 

@@ -7,6 +7,8 @@ using namespace bai::test;
 
 namespace {
 
+using Violations = std::vector<std::pair<std::string, std::string>>;
+
 struct Checked {
   std::vector<Refusal> refusals;
   bool passed() const { return refusals.empty(); }
@@ -77,9 +79,14 @@ TEST_CASE("E1 a user's slot limit") {
   World world;
   world.user_policy(policy_of({{"cpu", "10"}, {"mem", "64g"}}));
   world.usage(ScopeKind::User, kUser, {{"cpu", "7"}, {"mem", "1g"}});
-  pending(world);
+  world.agent("a", {{"cpu", "64"}, {"mem", "64g"}});
+  const auto id = pending(world);
   const Checked checked = check(world);
   CHECK(checked.kinds() == "user_check-limit_forbidden;");
+  world.plan();
+  CHECK(world.reason(id).kind == "user_check-limit_forbidden");
+  CHECK(world.reason(id).violations == Violations{{"quota", "user_check-limit_forbidden"}});
+  CHECK(world.reason(id).missing == slots({{"cpu", "1"}}));
   CHECK(contains(checked.text(), "\n  - cpu: used 7 + requested 4 > limit 10 (over by 1)"));
   CHECK_FALSE(contains(checked.text(), "mem"));
 }
@@ -169,6 +176,11 @@ TEST_CASE("E11 all violations are told together") {
   world.plan();
   const std::string& message = world.reason(id).message;
   CHECK(world.reason(id).code == "quota");
+  CHECK(world.reason(id).kind == "backendai_schedule_forbidden");
+  CHECK(world.reason(id).violations == Violations{{"quota", "user_check-limit_forbidden"},
+                                                  {"quota", "group_check-limit_forbidden"},
+                                                  {"quota", "domain_check-limit_forbidden"}});
+  CHECK(world.reason(id).missing == slots({{"cpu", "3"}, {"mem", "512m"}}));
   CHECK(contains(message, "limit of the user"));
   CHECK(contains(message, "cpu: used 0 + requested 4 > limit 3 (over by 1)"));
   CHECK(contains(message, "limit of the project"));

@@ -194,7 +194,9 @@ TEST_CASE("a session that waits says why, in its own words and in its info") {
   world.env.advance(seconds(1));
   const auto why = world.json(kUser, "GET", "/session/too-big/why");
   CHECK(why["status"].as_string() == "PENDING");
-  CHECK_FALSE(why["pending"]["code"].as_string().empty());
+  CHECK(why["pending"]["code"].as_string() == "never");
+  CHECK(why["pending"]["violations"].dump() == R"([{"code":"capacity","kind":""}])");
+  CHECK(why["pending"]["rejected"]["slots"].as_int() == 1);
   CHECK(why["pending"]["missing"].size() > 0);
   const auto info = world.json(kUser, "GET", "/session/too-big");
   CHECK(info["statusInfo"].as_string() == why["pending"]["message"].as_string());

@@ -1,0 +1,132 @@
+// Explanations for those who are too far behind in the queue to be told numbers.
+#include <algorithm>
+
+#include "sched/explain.hpp"
+
+namespace bai::sched {
+
+namespace {
+
+constexpr std::size_t kBlock = 16;  // agents that are passed over together
+
+const CoarseMemo::Compatible& compatible_with(const AgentTable& agents,
+                                              const Requirement& requirement, CoarseMemo& memo) {
+  const auto [it, is_new] =
+      memo.compatible.try_emplace({requirement.architecture, requirement.labels});
+  CoarseMemo::Compatible& counts = it->second;
+  if (!is_new) return counts;
+  for (AgentIndex a = 0; a < agents.size(); ++a) {
+    if (!agents.takes_sessions(a)) continue;
+    ++counts.agents;
+    if (agents.architecture(a) != requirement.architecture) {
+      ++counts.other_architecture;
+    } else if (!agents.labels_match(a, requirement.labels)) {
+      ++counts.other_labels;
+    }
+  }
+  return counts;
+}
+
+// Whether it asks for more of a slot than any agent has.
+bool exceeds_all(const AgentTable& agents, const Requirement& requirement, CoarseMemo& memo) {
+  if (memo.largest.size() < agents.column_count()) {
+    memo.largest.assign(agents.column_count(), kAbsentSlot);
+    for (SlotIndex slot = 0; slot < agents.column_count(); ++slot) {
+      const SlotColumn* column = agents.column(slot);
+      if (column != nullptr) memo.largest[slot] = std::ranges::max(column->capacity);
+    }
+  }
+  return std::ranges::any_of(requirement.slots, [&](const SlotRequest& r) {
+    return r.units != 0 && (agents.column(r.slot) == nullptr || memo.largest[r.slot] < r.units);
+  });
+}
+
+// The most of a slot that an agent of each block has, whatever the pass takes and gives back.
+const std::vector<std::int64_t>& most_by_block(const AgentTable& agents, SlotIndex slot,
+                                               CoarseMemo& memo) {
+  if (memo.most.size() < agents.column_count()) memo.most.resize(agents.column_count());
+  auto& most = memo.most[slot];
+  if (most.empty()) {
+    const std::vector<std::int64_t>& observed = agents.column(slot)->observed;
+    for (std::size_t first = 0; first < observed.size(); first += kBlock) {
+      const std::size_t end = std::min(first + kBlock, observed.size());
+      most.push_back(*std::max_element(observed.begin() + static_cast<std::ptrdiff_t>(first),
+                                       observed.begin() + static_cast<std::ptrdiff_t>(end)));
+    }
+  }
+  return most;
+}
+
+struct WithAmounts {  // compatible agents that have the amounts, by what they lack
+  std::size_t containers = 0, devices = 0;
+};
+
+WithAmounts count_with_amounts(const AgentTable& agents, const Requirement& requirement,
+                               std::uint32_t container_limit, CoarseMemo& memo) {
+  struct Wanted {
+    const std::int64_t *most, *free;
+    std::int64_t units;
+  };
+  std::vector<Wanted> wanted;
+  for (const SlotRequest& r : requirement.slots) {
+    if (r.units == 0) continue;
+    wanted.push_back(
+        {most_by_block(agents, r.slot, memo).data(), agents.column(r.slot)->free.data(), r.units});
+  }
+  WithAmounts counts;
+  for (std::size_t block = 0, first = 0; first < agents.size(); ++block, first += kBlock) {
+    if (std::ranges::any_of(wanted, [&](const Wanted& w) { return w.most[block] < w.units; })) {
+      continue;
+    }
+    const std::size_t end = std::min(first + kBlock, agents.size());
+    for (auto a = static_cast<AgentIndex>(first); a < end; ++a) {
+      if (!std::ranges::all_of(wanted, [&](const Wanted& w) { return w.free[a] >= w.units; }) ||
+          !agents.takes_sessions(a) || agents.architecture(a) != requirement.architecture ||
+          !agents.labels_match(a, requirement.labels)) {
+        continue;
+      }
+      if (std::uint64_t{agents.containers(a)} + requirement.containers > container_limit) {
+        ++counts.containers;
+      } else if (!agents.devices_fit(a, requirement)) {
+        ++counts.devices;
+      }
+    }
+  }
+  return counts;
+}
+
+}  // namespace
+
+Failure explain_coarsely(const ViewSource& source, const Request& request, std::size_t which,
+                         const AgentFilter& filter, CoarseMemo& memo) {
+  const AgentTable& agents = source.group.agents;
+  const Requirement& requirement = request.requirements[which];
+  const auto& counts = compatible_with(agents, requirement, memo);
+  const std::size_t compatible = counts.agents - counts.other_architecture - counts.other_labels;
+  if (filter.may_exclude() || !filter.barred.empty() || compatible == 0) {
+    return explain_failure(source, request, which, filter);
+  }
+  const bool is_too_large = exceeds_all(agents, requirement, memo);
+  WithAmounts lacking;
+  if (!is_too_large &&
+      (agents.has_devices() || filter.container_limit != AgentFilter{}.container_limit)) {
+    lacking = count_with_amounts(agents, requirement, filter.container_limit, memo);
+  }
+  Failure failure;
+  failure.code = lacking.containers > 0 ? "container-limit" : "capacity";
+  failure.blocks = true;
+  const auto add = [&](const char* name, std::size_t count) {
+    if (count > 0) failure.rejected.emplace_back(name, static_cast<std::int64_t>(count));
+  };
+  add("architecture", counts.other_architecture);
+  add("containers", lacking.containers);
+  add("devices", lacking.devices);
+  add("labels", counts.other_labels);
+  add("slots", compatible - lacking.containers - lacking.devices);
+  say_infeasible(
+      source, requirement,
+      is_too_large ? too_large(source, requirement) : infeasible(source, request, filter), failure);
+  return failure;
+}
+
+}  // namespace bai::sched
