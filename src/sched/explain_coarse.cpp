@@ -126,6 +126,7 @@ Failure explain_coarsely(const ViewSource& source, const Request& request, std::
   say_infeasible(
       source, requirement,
       is_too_large ? too_large(source, requirement) : infeasible(source, request, filter), failure);
+  failure.detailed = failure.coarse;
   return failure;
 }
 

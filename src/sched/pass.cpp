@@ -445,12 +445,20 @@ void GroupPass::gave_back(const Waiting& waiting, const std::vector<AgentIndex>&
   count_members(agents, neighbours, -1);
 }
 
+// Whether a reason may look at all agents for the amounts that are missing.
+bool GroupPass::may_survey() {
+  if (!limits_.explain || position_ > limits_.positions_max) return false;
+  if (asked_ == kNone && surveyed_ >= limits_.surveyed_max) return false;
+  surveyed_ += group_.agents.size();
+  return true;
+}
+
 std::shared_ptr<Failure> GroupPass::failure_of(const PendingSession& session, std::size_t which,
                                                const AgentFilter& filter, std::size_t candidates,
                                                bool barred) {
   const Request& request = view_.request(session);
   for (const Requirement& requirement : request.requirements) prepare(requirement);
-  const bool in_full = limits_.explain && position_ <= limits_.positions_max;
+  const bool in_full = may_survey();
   steps_ += in_full || filter.may_exclude() ? group_.agents.size() : group_.agents.size() / 16;
   if (candidates > 0) {
     return std::make_shared<Failure>(

@@ -211,6 +211,7 @@ class GroupPass {
                                         std::uint64_t& steps);
   std::string hopeless_of(const Forecast& one, const Waiting& waiting);
   bool is_endless() const;
+  bool may_survey();
   void expect_in_reservation(const Waiting& waiting, Failure& failure);
   std::string basis_of(const Future::Start& start, std::size_t known_before) const;
   void forecast();
@@ -254,6 +255,7 @@ class GroupPass {
   std::optional<std::pair<PendingIndex, Future::Start>> head_;  // promised for ever
   bool reordered_ = false, resumed_ = false;
   Choices choices_;
+  std::uint64_t surveyed_ = 0;  // agents, for reasons in full
   std::uint64_t steps_ = 0, position_ = 0;
   End end_ = End::Drawn;
 };

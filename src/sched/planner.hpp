@@ -64,6 +64,10 @@ struct PlanLimits {
   // Sessions at the front of each queue that are told their position and the missing amounts;
   // those behind get a reason without numbers that change with every pass.
   std::uint32_t positions_max = 100;
+  // Agents looked at, per resource group and pass, to tell those at the front which amounts are
+  // missing where; whoever comes after that is told the rule and the counts, and the rest when
+  // asked about. The first one always gets it.
+  std::uint64_t surveyed_max = 200'000;
   // False for simulations that ask nobody why: sessions that cannot start are not looked at one by
   // one.
   bool explain = true;

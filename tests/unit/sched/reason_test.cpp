@@ -231,6 +231,28 @@ TEST_CASE("far behind in the queue the counts are the same as in full") {
   }
 }
 
+TEST_CASE(
+    "a pass looks at so many agents for missing amounts; who comes later gets them when asked") {
+  PlanLimits limits;
+  limits.surveyed_max = 1;
+  World world(builtin_policies(), limits);
+  world.group().queue_discipline = QueueDiscipline::SkipAhead;
+  for (const char* id : {"a", "b"}) {
+    world.agent(id, cpu("8"));
+    world.hold(id, cpu("6"));
+  }
+  const auto first = world.session(cpu("4")), second = world.session(cpu("5"));
+  CHECK(world.plan().placements.empty());
+  CHECK(world.reason(first).missing == slots(cpu("2")));
+  const PendingReason later = world.reason(second);
+  CHECK(later.code == "capacity");
+  CHECK(later.missing.empty());
+  CHECK(later.rejected == Counts{{"slots", 2}});
+  CHECK(later.position == 2);
+  CHECK(contains(later.message, "No agent of resource group default has room for cpu 5."));
+  CHECK(ask(world, second).reason->missing == slots(cpu("3")));
+}
+
 TEST_CASE("a place for a container comes free when another one leaves") {
   for (const auto discipline : {QueueDiscipline::HeadOfLine, QueueDiscipline::SkipAhead,
                                 QueueDiscipline::Easy, QueueDiscipline::Conservative}) {
