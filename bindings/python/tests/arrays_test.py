@@ -68,11 +68,15 @@ def test_long_texts_do_not_widen_every_row(cluster):
     texts = {str(row["id"]): row["bootstrap_script"] for row in array}
     assert texts == {job: script if job == jobs[0] else "" for job in jobs}
     assert set(array["priority"]) == {10}
-    cluster.submit(cpu=1, tag="x" * 256)
-    assert cluster.sessions_array(["tag"]).dtype["tag"] == numpy.dtype("U256")
-    cluster.submit(cpu=1, tag="é" * 257)
-    tags = cluster.sessions_array(["tag"])
-    assert tags.dtype["tag"] == object and sorted(map(len, tags["tag"]))[-2:] == [256, 257]
+
+
+def test_texts_are_in_the_row_up_to_a_length(cluster):
+    scripts = ["bootstrap_script"]
+    cluster.submit(cpu=1, bootstrap_script="x" * 256)
+    assert cluster.sessions_array(scripts).dtype[0] == numpy.dtype("U256")
+    cluster.submit(cpu=1, bootstrap_script="é" * 257)
+    array = cluster.sessions_array(scripts)
+    assert array.dtype[0] == object and sorted(map(len, array["bootstrap_script"])) == [256, 257]
 
 
 def test_empty_and_wrong(cluster):
