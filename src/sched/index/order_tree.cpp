@@ -66,6 +66,7 @@ std::uint32_t OrderTree::leaf_for(AgentIndex agent, std::uint64_t code,
     }
     while (at > entries && at->code == code && starts_after(*at, agent)) --at;
     node = at->ref;
+    prefetch_node(node);
   }
   return node;
 }
