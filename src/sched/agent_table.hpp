@@ -21,6 +21,8 @@ namespace bai::sched {
 // Wider than any sum of amounts.
 __extension__ using Int128 = __int128;
 
+inline constexpr std::uint32_t kNoContainerLimit = 0xffff'ffff;  // per agent
+
 inline constexpr std::int64_t kAbsentSlot = -1;  // as a capacity
 inline constexpr std::int64_t kAbsentFree = std::numeric_limits<std::int64_t>::min();
 

@@ -198,11 +198,12 @@ void GroupPass::expect_in_reservation(const Waiting& waiting, Failure& failure) 
     for (std::size_t i = 0; i < requirements.size(); ++i) {
       placed.push_back({future_.end_of(session.estimate),
                         *group_.agents.find(placement.kernels[i].second), &requirements[i].slots,
-                        its != nullptr && *its == own});
+                        requirements[i].containers, its != nullptr && *its == own});
     }
   }
-  const auto start = reserved_.earliest(own, view_.request(waiting.session),
-                                        waiting.session.estimate, group_, placed);
+  const auto start =
+      reserved_.earliest(own, view_.request(waiting.session), waiting.session.estimate, group_,
+                         policies_.container_limit, placed);
   failure.expected_start = start.value_or(Timestamp{});
   failure.expected_basis =
       start ? fmt::format(

@@ -5,14 +5,23 @@
 namespace bai::sched {
 
 Future::Future(const Mirror& mirror, const Group& group, Timestamp now, StartTimesCache& times,
-               const KeptAmounts& kept)
-    : mirror_(mirror), group_(group), times_(times), kept_(kept), now_(now.ns) {
+               const KeptAmounts& kept, std::uint32_t container_limit)
+    : mirror_(mirror),
+      group_(group),
+      times_(times),
+      kept_(kept),
+      container_limit_(container_limit),
+      now_(now.ns) {
   times_.begin_pass();
 }
 
 std::vector<std::int64_t> Future::free_now(AgentIndex agent) const {
-  std::vector<std::int64_t> free(group_.agents.column_count());
-  for (SlotIndex slot = 0; slot < free.size(); ++slot) free[slot] = group_.agents.free(agent, slot);
+  const std::size_t slots = group_.agents.column_count();
+  std::vector<std::int64_t> free(slots + 1);
+  for (SlotIndex slot = 0; slot < slots; ++slot) free[slot] = group_.agents.free(agent, slot);
+  free[slots] = container_limit_ == kNoContainerLimit
+                    ? kManyPlaces
+                    : std::int64_t{container_limit_} - group_.agents.containers(agent);
   return free;
 }
 
@@ -32,37 +41,6 @@ std::int64_t Future::release_time(const Held& held, std::int64_t end) const {
   return at;
 }
 
-// Containers that leave, whatever is promised.
-std::vector<std::int64_t> Future::leaving_times(AgentIndex agent) const {
-  std::vector<std::int64_t> times;
-  for (const auto& [key, held] : mirror_.held_on(group_.agents.id(agent))) {
-    times.push_back(release_time(*held, key.first));
-  }
-  for (const Started::Release& ours : started_.on(agent)) {
-    times.insert(times.end(), ours.containers, ours.at);
-  }
-  return times;
-}
-
-std::int64_t Future::places(AgentIndex agent, std::uint32_t limit, std::int64_t at) const {
-  const std::int64_t now = std::int64_t{limit} - group_.agents.containers(agent);
-  if (at <= now_) return now;
-  const auto times = leaving_times(agent);
-  return now + std::ranges::count_if(times, [&](std::int64_t left) { return left <= at; });
-}
-
-std::int64_t Future::places_from(AgentIndex agent, std::uint32_t limit,
-                                 std::uint32_t wanted) const {
-  const std::int64_t lacking =
-      std::int64_t{wanted} - (std::int64_t{limit} - group_.agents.containers(agent));
-  if (lacking <= 0) return now_;
-  auto times = leaving_times(agent);
-  if (static_cast<std::int64_t>(times.size()) < lacking) return kNeverEnds;
-  const auto last = times.begin() + static_cast<std::ptrdiff_t>(lacking) - 1;
-  std::ranges::nth_element(times, last);
-  return *last;
-}
-
 Profile& Future::profile(AgentIndex agent, std::int64_t until) {
   const auto known = profiles_.find(agent);
   if (known == profiles_.end()) {
@@ -71,7 +49,7 @@ Profile& Future::profile(AgentIndex agent, std::int64_t until) {
     for (const KeptAmounts::Keep& keep : kept_.on(agent)) {
       std::vector<SlotRequest> left = *keep.left;
       for (SlotRequest& r : left) r.units = std::max<std::int64_t>(0, r.units);
-      made.add(keep.from, keep.to, left, -1);
+      made.add(keep.from, keep.to, left, 0, -1);
     }
     if (until != kNeverEnds) partial_.emplace_back(agent, until);
     return made;
@@ -94,19 +72,20 @@ void Future::add_releases(Profile& profile, AgentIndex agent, std::int64_t after
         has_reservations ? release_time(*held, key.first) : std::max(key.first, now_ + 1);
     if (at <= after || at > until) continue;
     if (is_empty && !has_reservations) {
-      profile.append(at, held->slots);
+      profile.append(at, held->slots, 1);
     } else {
-      profile.add(at, kNeverEnds, held->slots, 1);
+      profile.add(at, kNeverEnds, held->slots, 1, 1);
     }
   }
   for (const Started::Release& ours : started_.on(agent)) {
-    if (ours.at > after && ours.at <= until) profile.add(ours.at, kNeverEnds, *ours.slots, 1);
+    if (ours.at <= after || ours.at > until) continue;
+    profile.add(ours.at, kNeverEnds, *ours.slots, ours.containers, 1);
   }
 }
 
-void Future::add_promise(AgentIndex agent, const std::vector<SlotRequest>& slots, std::int64_t from,
+void Future::add_promise(AgentIndex agent, const Requirement& requirement, std::int64_t from,
                          std::int64_t to, int sign) {
-  profile(agent).add(from, to, slots, -sign);
+  profile(agent).add(from, to, requirement.slots, requirement.containers, -sign);
   if (sign > 0) {
     ++promised_[agent];
     first_promise_ = std::min(first_promise_, from);
@@ -117,8 +96,8 @@ void Future::add_promise(AgentIndex agent, const std::vector<SlotRequest>& slots
 
 void Future::promise(const Start& start, const Request& request, Duration estimate) {
   for (std::size_t i = 0; i < request.requirements.size(); ++i) {
-    add_promise(start.agents[i], request.requirements[i].slots, start.at,
-                end_after(start.at, estimate), 1);
+    add_promise(start.agents[i], request.requirements[i], start.at, end_after(start.at, estimate),
+                1);
   }
 }
 
@@ -126,7 +105,9 @@ void Future::promise_once(const Start& start, const Request& request) {
   for (std::size_t i = 0; i < request.requirements.size(); ++i) {
     const AgentIndex agent = start.agents[i];
     if (!is_made(agent)) profile(agent, start.at);
-    profiles_.find(agent)->second.add(start.at, kNeverEnds, request.requirements[i].slots, -1);
+    const Requirement& requirement = request.requirements[i];
+    profiles_.find(agent)->second.add(start.at, kNeverEnds, requirement.slots,
+                                      requirement.containers, -1);
     ++promised_[agent];
   }
   first_promise_ = std::min(first_promise_, start.at);
@@ -134,15 +115,17 @@ void Future::promise_once(const Start& start, const Request& request) {
 
 void Future::end_promise(const Start& start, const Request& request, Duration estimate) {
   for (std::size_t i = 0; i < request.requirements.size(); ++i) {
+    const Requirement& requirement = request.requirements[i];
     profile(start.agents[i])
-        .add(end_after(start.at, estimate), kNeverEnds, request.requirements[i].slots, 1);
+        .add(end_after(start.at, estimate), kNeverEnds, requirement.slots, requirement.containers,
+             1);
   }
 }
 
 void Future::withdraw(const Start& start, const Request& request, Duration estimate) {
   for (std::size_t i = 0; i < request.requirements.size(); ++i) {
-    add_promise(start.agents[i], request.requirements[i].slots, start.at,
-                end_after(start.at, estimate), -1);
+    add_promise(start.agents[i], request.requirements[i], start.at, end_after(start.at, estimate),
+                -1);
   }
 }
 
@@ -156,7 +139,7 @@ void Future::placed(AgentIndex agent, const Requirement& requirement, Duration e
   const std::int64_t end = end_after(now_, estimate);
   started_.add(agent, {end, &requirement.slots, requirement.containers});
   if (const auto made = profiles_.find(agent); made != profiles_.end()) {
-    made->second.add(now_, known_end(agent, end), requirement.slots, -1);
+    made->second.add(now_, known_end(agent, end), requirement.slots, requirement.containers, -1);
   }
 }
 
@@ -164,17 +147,21 @@ void Future::withdrawn(AgentIndex agent, const Requirement& requirement, Duratio
   const std::int64_t end = end_after(now_, estimate);
   started_.remove(agent, {end, &requirement.slots, requirement.containers});
   if (const auto made = profiles_.find(agent); made != profiles_.end()) {
-    made->second.add(now_, known_end(agent, end), requirement.slots, 1);
+    made->second.add(now_, known_end(agent, end), requirement.slots, requirement.containers, 1);
   }
 }
 
-// What it takes is not left any more: profiles that were made before know both already.
+// The amounts that it takes are not left any more: profiles that were made before know both
+// already.
 void Future::placed_in_kept(AgentIndex agent, const Requirement& requirement, std::int64_t to,
                             int sign) {
   if (sign > 0) {
     started_.add(agent, {to, &requirement.slots, requirement.containers});
   } else {
     started_.remove(agent, {to, &requirement.slots, requirement.containers});
+  }
+  if (const auto made = profiles_.find(agent); made != profiles_.end()) {
+    made->second.add(now_, known_end(agent, to), {}, requirement.containers, -sign);
   }
 }
 

@@ -17,18 +17,18 @@
 
 namespace bai::sched {
 
-// One resource group's, for one pass. Amounts only: devices of the future are not foreseen, and
-// places for containers only as far as what runs leaves them. What runs is expected to end as
-// estimated; what should have ended is expected to end at once.
+// One resource group's, for one pass. Amounts and places for containers; devices of the future are
+// not foreseen. What runs is expected to end as estimated; what should have ended is expected to
+// end at once. Reservations keep amounts only: their sessions take places like what has started.
 //
-// An agent's profile is made when something is promised on it. Until then its amounts only grow:
-// what `times` keeps from pass to pass tells when there is room.
+// An agent's profile is made when something is promised on it. Until then what is free there only
+// grows: what `times` keeps from pass to pass tells when there is room.
 class Future {
  public:
   // Everything outlives it. The agents' free amounts are those of the pass as it goes on, and so
   // is what reservations have left of what is kept for them.
   Future(const Mirror& mirror, const Group& group, Timestamp now, StartTimesCache& times,
-         const KeptAmounts& kept);
+         const KeptAmounts& kept, std::uint32_t container_limit = kNoContainerLimit);
 
   struct Start {
     std::int64_t at = 0;             // nanoseconds, like Timestamp
@@ -84,15 +84,10 @@ class Future {
  private:
   class Walk;
 
-  std::vector<std::int64_t> free_now(AgentIndex agent) const;
+  std::vector<std::int64_t> free_now(AgentIndex agent) const;  // a FreeRow
   std::optional<AgentIndex> agent_of(const Held& held) const noexcept;
   // When what is held comes free for others; what should have ended ends right after now.
   std::int64_t release_time(const Held& held, std::int64_t end) const;
-  std::vector<std::int64_t> leaving_times(AgentIndex agent) const;
-  // Places for containers, those that are free now and those of what has ended by `at`; and from
-  // when on there are `wanted`.
-  std::int64_t places(AgentIndex agent, std::uint32_t limit, std::int64_t at) const;
-  std::int64_t places_from(AgentIndex agent, std::uint32_t limit, std::uint32_t wanted) const;
   bool is_made(AgentIndex agent) const { return profiles_.contains(agent); }
   // Whether its amounts may do more than grow.
   bool is_special(AgentIndex agent) const { return is_made(agent) || kept_.has(agent); }
@@ -107,13 +102,14 @@ class Future {
                                      std::uint64_t& steps);
   std::vector<AgentIndex> special_devices(const Requirement& requirement) const;
   std::int64_t known_end(AgentIndex agent, std::int64_t end) const;
-  void add_promise(AgentIndex agent, const std::vector<SlotRequest>& slots, std::int64_t from,
+  void add_promise(AgentIndex agent, const Requirement& requirement, std::int64_t from,
                    std::int64_t to, int sign);
 
   const Mirror& mirror_;
   const Group& group_;
   StartTimesCache& times_;
   const KeptAmounts& kept_;
+  std::uint32_t container_limit_;
   std::int64_t now_;
   Started started_;
   std::unordered_map<AgentIndex, Profile> profiles_;  // where one was needed

@@ -9,21 +9,11 @@ namespace bai::sched {
 
 namespace {
 
-void give(std::vector<std::int64_t>& free, const std::vector<SlotRequest>& slots, int sign) {
-  for (const SlotRequest& r : slots) {
-    if (r.slot >= free.size()) free.resize(r.slot + 1, 0);
-    free[r.slot] += sign * r.units;
-  }
-}
-
 bool suits(const AgentTable& agents, AgentIndex agent, const Requirement& requirement,
            const AgentFilter& filter) {
   return agents.takes_sessions(agent) && agents.architecture(agent) == requirement.architecture &&
-         agents.labels_match(agent, requirement.labels) &&
-         requirement.containers <= filter.container_limit && !filter.excludes(agent);
+         agents.labels_match(agent, requirement.labels) && !filter.excludes(agent);
 }
-
-bool is_limited(std::uint32_t containers) { return containers != AgentFilter{}.container_limit; }
 
 // Counts a look at so many agents, unless it is more than there may be: then no more is looked at.
 bool can_afford(std::size_t agents, const Future::Bounds& bounds, std::uint64_t& steps) {
@@ -132,7 +122,7 @@ class Future::Walk {
   // Profiles know of it.
   void release(AgentIndex agent, const std::vector<SlotRequest>& slots) {
     if (future_.is_made(agent)) return;
-    give(free_of(agent), slots, 1);
+    give(free_of(agent), slots, 1, 1);
     touched_.push_back(agent);
   }
 
@@ -144,12 +134,6 @@ class Future::Walk {
 
   // Devices are known for what is there now only.
   std::size_t room_on(AgentIndex agent, const Requirement& requirement, std::size_t most) {
-    if (is_limited(filter_.container_limit)) {
-      const std::int64_t places = future_.places(agent, filter_.container_limit, at_);
-      const std::int64_t each = std::max<std::int64_t>(1, requirement.containers);
-      most = std::min(most, static_cast<std::size_t>(std::max<std::int64_t>(0, places) / each));
-      if (most == 0) return 0;
-    }
     if (future_.is_made(agent)) {
       const Profile& profile = future_.profile(agent);
       if (at_ < profile.first_change() && !agents_.fits(agent, requirement)) return 0;
@@ -159,7 +143,8 @@ class Future::Walk {
       return copies(it->second, requirement, most);
     }
     if (!agents_.fits(agent, requirement)) return 0;
-    return most == 1 ? 1 : copies(future_.free_now(agent), requirement, most);
+    const bool places_count = future_.container_limit_ != kNoContainerLimit;
+    return most == 1 && !places_count ? 1 : copies(future_.free_now(agent), requirement, most);
   }
 
   void recount(std::size_t place) {
@@ -217,10 +202,6 @@ class Future::Walk {
       add(together, other->slots);
       together.containers += other->containers;
     }
-    if (is_limited(filter_.container_limit) &&
-        future_.places(agent, filter_.container_limit, at_) < std::int64_t{together.containers}) {
-      return false;
-    }
     if (!future_.is_made(agent)) {
       const auto known = free_.find(agent);  // not free_of(): who is in there has changed
       return copies(known != free_.end() ? known->second : future_.free_now(agent), together, 1) ==
@@ -268,11 +249,8 @@ std::optional<Future::Start> Future::earliest_among(std::span<const AgentIndex> 
     if (!suits(group_.agents, agent, requirement, filter)) continue;
     // Devices are known for what is there now only.
     const Profile& known = profile(agent);
-    std::int64_t from =
+    const std::int64_t from =
         group_.agents.fits(agent, requirement) ? now : std::max(now, known.first_change());
-    if (is_limited(filter.container_limit)) {
-      from = std::max(from, places_from(agent, filter.container_limit, requirement.containers));
-    }
     const auto at = known.earliest(requirement, estimate, from, limit);
     if (!at) continue;
     best = Start{*at, {agent}};
@@ -282,7 +260,7 @@ std::optional<Future::Start> Future::earliest_among(std::span<const AgentIndex> 
   return best;
 }
 
-// In order: agents of which nothing but the devices has no room. Any change in what is promised
+// In order: agents on which nothing but the devices is missing. Any change in what is promised
 // there may be one of those, too, and come earlier than what is kept says.
 std::vector<AgentIndex> Future::special_devices(const Requirement& requirement) const {
   std::vector<AgentIndex> agents;
@@ -302,7 +280,8 @@ std::vector<AgentIndex> Future::special_devices(const Requirement& requirement) 
 std::optional<Future::Start> Future::earliest_anywhere(const Requirement& requirement,
                                                        Duration estimate, const AgentFilter& filter,
                                                        const Bounds& bounds, std::uint64_t& steps) {
-  const StartTimes& times = times_.refreshed(mirror_, group_, started_, requirement);
+  const StartTimes& times =
+      times_.refreshed(mirror_, group_, started_, requirement, container_limit_);
   const std::vector<AgentIndex> looked_at = special_devices(requirement);
   auto best = earliest_among(looked_at, requirement, estimate, filter, bounds, steps);
   StartTimes::InOrder order(times, now_, bounds.from, bounds.limit);
@@ -328,7 +307,8 @@ std::optional<Future::Start> Future::earliest_gang(const Request& request, Durat
                                                    const AgentFilter& filter, const Bounds& bounds,
                                                    std::uint64_t& steps) {
   const Requirement& requirement = request.requirements.front();
-  const StartTimes& times = times_.refreshed(mirror_, group_, started_, requirement);
+  const StartTimes& times =
+      times_.refreshed(mirror_, group_, started_, requirement, container_limit_);
   const std::size_t wanted = request.requirements.size();
   std::vector<AgentIndex> those = special_devices(requirement);
   const auto add = [&](AgentIndex agent) {
@@ -370,12 +350,9 @@ std::optional<Future::Start> Future::earliest(const Request& request, Duration e
   }
   const bool alike = std::ranges::all_of(
       requirements, [&](const Requirement& r) { return r.id == requirements.front().id; });
-  // What is kept from pass to pass knows nothing of places for containers.
-  if (requirements.empty() || those != nullptr || filter.may_exclude() || !alike ||
-      is_limited(filter.container_limit)) {
+  if (requirements.empty() || those != nullptr || filter.may_exclude() || !alike) {
     return Walk(*this, request, estimate, filter, bounds, steps, those).run();
   }
-  if (requirements.front().containers > filter.container_limit) return std::nullopt;
   if (requirements.size() > 1) return earliest_gang(request, estimate, filter, bounds, steps);
   return earliest_anywhere(requirements.front(), estimate, filter, bounds, steps);
 }
@@ -397,11 +374,14 @@ bool Future::holds(const Start& start, const Request& request, Duration estimate
         profile(agent).room(start.at, end, requirement, 1) == 0) {
       break;
     }
-    if (request.requirements.size() > 1) profile(agent).add(start.at, end, requirement.slots, -1);
+    if (request.requirements.size() > 1) {
+      profile(agent).add(start.at, end, requirement.slots, requirement.containers, -1);
+    }
   }
   const bool all = had == request.requirements.size();
   for (std::size_t i = 0; i < had && request.requirements.size() > 1; ++i) {
-    profile(start.agents[i]).add(start.at, end, request.requirements[i].slots, 1);
+    const Requirement& requirement = request.requirements[i];
+    profile(start.agents[i]).add(start.at, end, requirement.slots, requirement.containers, 1);
   }
   return all;
 }

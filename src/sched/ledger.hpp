@@ -10,8 +10,6 @@
 
 namespace bai::sched {
 
-inline constexpr std::uint32_t kNoContainerLimit = 0xffff'ffff;
-
 // Writes the `free` columns of the agent tables in place, so that they stay arrays that can be
 // scanned; the destructor puts back what was there.
 class Ledger {

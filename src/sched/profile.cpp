@@ -9,13 +9,22 @@ std::int64_t end_after(std::int64_t at, Duration estimate) noexcept {
   return __builtin_add_overflow(at, estimate.ns, &end) ? kNeverEnds : end;
 }
 
-std::size_t copies(std::span<const std::int64_t> free, const Requirement& requirement,
-                   std::size_t most) {
+void give(std::span<std::int64_t> free, std::span<const SlotRequest> slots, std::int64_t containers,
+          int sign) {
+  for (const SlotRequest& r : slots) {
+    if (r.slot + 1 < free.size()) free[r.slot] += sign * r.units;
+  }
+  free.back() += sign * containers;
+}
+
+std::size_t copies(FreeRow free, const Requirement& requirement, std::size_t most) {
+  const auto limit_to = [&](std::int64_t has, std::int64_t each) {
+    most = has < each ? 0 : std::min(most, static_cast<std::size_t>(has / each));
+  };
+  if (requirement.containers > 0) limit_to(free.back(), requirement.containers);
   for (const SlotRequest& r : requirement.slots) {
-    if (r.units == 0) continue;
-    const std::int64_t has = r.slot < free.size() ? free[r.slot] : 0;
-    if (has < r.units) return 0;
-    most = std::min(most, static_cast<std::size_t>(has / r.units));
+    if (r.units == 0 || most == 0) continue;
+    limit_to(r.slot + 1 < free.size() ? free[r.slot] : 0, r.units);
   }
   return most;
 }
@@ -40,28 +49,21 @@ std::size_t Profile::split(std::int64_t at) {
 }
 
 void Profile::add(std::int64_t from, std::int64_t to, std::span<const SlotRequest> slots,
-                  int sign) {
+                  std::int64_t containers, int sign) {
   if (from >= to || from == kNeverEnds || to <= at_.front()) return;
   const std::size_t first = split(from);
   const std::size_t last = to == kNeverEnds ? at_.size() : split(to);
-  for (std::size_t step = first; step < last; ++step) {
-    for (const SlotRequest& r : slots) {
-      if (r.slot < width_) free_[step * width_ + r.slot] += sign * r.units;
-    }
-  }
+  for (std::size_t step = first; step < last; ++step) give(row(step), slots, containers, sign);
 }
 
-void Profile::append(std::int64_t at, std::span<const SlotRequest> slots) {
+void Profile::append(std::int64_t at, std::span<const SlotRequest> slots, std::int64_t containers) {
   if (at > at_.back()) {
     at_.push_back(at);
     free_.resize(free_.size() + width_);
     std::copy_n(free_.end() - static_cast<std::ptrdiff_t>(2 * width_), width_,
                 free_.end() - static_cast<std::ptrdiff_t>(width_));
   }
-  const std::size_t row = free_.size() - width_;
-  for (const SlotRequest& r : slots) {
-    if (r.slot < width_) free_[row + r.slot] += r.units;
-  }
+  give(row(at_.size() - 1), slots, containers, 1);
 }
 
 std::size_t Profile::room(std::int64_t from, std::int64_t to, const Requirement& requirement,

@@ -15,18 +15,27 @@ namespace bai::sched {
 // `at` + `estimate`, or kNeverEnds.
 std::int64_t end_after(std::int64_t at, Duration estimate) noexcept;
 
-// Steps: amounts are constant from one to the next, and from the last one on for ever. Times are
-// nanoseconds, like Timestamp. Slots that the agent's resource group does not have are left out.
+// What is free on an agent: amounts by slot, then places for containers. Slots that the agent's
+// resource group does not have are left out.
+using FreeRow = std::span<const std::int64_t>;
+inline constexpr std::int64_t kManyPlaces = std::int64_t{1} << 62;  // there is no limit
+// So much more (`sign` 1) or less (-1) of it.
+void give(std::span<std::int64_t> free, std::span<const SlotRequest> slots, std::int64_t containers,
+          int sign);
+
+// Steps: what is free is constant from one to the next, and from the last one on for ever. Times
+// are nanoseconds, like Timestamp.
 class Profile {
  public:
-  // `free` by slot.
+  // `free`: a FreeRow.
   Profile(std::int64_t now, std::vector<std::int64_t> free);
 
   // From `from` until `to` there is so much more (sign 1) or less (-1).
-  void add(std::int64_t from, std::int64_t to, std::span<const SlotRequest> slots, int sign);
+  void add(std::int64_t from, std::int64_t to, std::span<const SlotRequest> slots,
+           std::int64_t containers, int sign);
 
-  // The same from `at`, after which nothing is known yet, for ever.
-  void append(std::int64_t at, std::span<const SlotRequest> slots);
+  // More from `at`, after which nothing is known yet, for ever.
+  void append(std::int64_t at, std::span<const SlotRequest> slots, std::int64_t containers);
 
   // How many of `requirement` go onto it from `from` until `to`, `most` at most.
   std::size_t room(std::int64_t from, std::int64_t to, const Requirement& requirement,
@@ -43,7 +52,8 @@ class Profile {
  private:
   std::size_t step_at(std::int64_t at) const;  // the one that holds then
   std::size_t split(std::int64_t at);          // a step that begins then
-  std::span<const std::int64_t> row(std::size_t step) const {
+  FreeRow row(std::size_t step) const { return std::span(free_).subspan(step * width_, width_); }
+  std::span<std::int64_t> row(std::size_t step) {
     return std::span(free_).subspan(step * width_, width_);
   }
 
@@ -52,8 +62,7 @@ class Profile {
   std::vector<std::int64_t> free_;  // a row of `width_` for each step
 };
 
-// How many of `requirement` these amounts are enough for, `most` at most.
-std::size_t copies(std::span<const std::int64_t> free, const Requirement& requirement,
-                   std::size_t most);
+// How many of `requirement` there is room for, `most` at most.
+std::size_t copies(FreeRow free, const Requirement& requirement, std::size_t most);
 
 }  // namespace bai::sched

@@ -57,12 +57,14 @@ class Reserved {
     std::int64_t at = 0;
     AgentIndex agent = 0;
     const std::vector<SlotRequest>* slots = nullptr;
+    std::uint32_t containers = 1;
     bool in_reservation = false;  // the one that is asked about
   };
   // When all requirements have room in the reservation that has begun, if what runs ends as
   // estimated and nobody else takes it; nothing: not in time to end with it, as far as is known.
   std::optional<Timestamp> earliest(const std::string& id, const Request& request,
                                     Duration estimate, const Group& group,
+                                    std::uint32_t container_limit,
                                     std::span<const Ending> placed) const;
   // When the next of them begins or ends.
   std::optional<Timestamp> next_edge() const;

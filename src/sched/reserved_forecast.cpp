@@ -13,22 +13,16 @@ constexpr std::uint64_t kStepsMax = 100'000;  // agents that are looked at, for 
 
 struct Room {
   AgentIndex agent = 0;
-  std::vector<std::int64_t> kept, free;  // by slot: of the reservation, and of the agent
+  std::vector<std::int64_t> kept, free;  // FreeRows: of the reservation, and of the agent
 };
-
-void give(std::vector<std::int64_t>& amounts, const std::vector<SlotRequest>& more, int sign) {
-  for (const SlotRequest& r : more) {
-    if (r.slot < amounts.size()) amounts[r.slot] += sign * r.units;
-  }
-}
 
 // Each requirement on the first agent that has room beside those before it.
 bool all_fit(std::vector<Room> agents, const Request& request) {
   return std::ranges::all_of(request.requirements, [&](const Requirement& requirement) {
     for (Room& on : agents) {
       if (copies(on.kept, requirement, 1) == 0 || copies(on.free, requirement, 1) == 0) continue;
-      give(on.kept, requirement.slots, -1);
-      give(on.free, requirement.slots, -1);
+      give(on.kept, requirement.slots, 0, -1);
+      give(on.free, requirement.slots, requirement.containers, -1);
       return true;
     }
     return false;
@@ -39,6 +33,7 @@ bool all_fit(std::vector<Room> agents, const Request& request) {
 
 std::optional<Timestamp> Reserved::earliest(const std::string& id, const Request& request,
                                             Duration estimate, const Group& group,
+                                            std::uint32_t container_limit,
                                             std::span<const Ending> placed) const {
   const auto it = memory_.entries.find(id);
   if (it == memory_.entries.end()) return std::nullopt;
@@ -48,18 +43,19 @@ std::optional<Timestamp> Reserved::earliest(const std::string& id, const Request
   for (const auto& on : it->second.agents) {
     Room& made = agents.emplace_back();
     made.agent = on.agent;
-    made.kept.resize(group.agents.column_count());
-    give(made.kept, on.left, 1);
+    made.kept.resize(group.agents.column_count() + 1);
+    give(made.kept, on.left, kManyPlaces, 1);
     for (SlotIndex slot = 0; slot < group.agents.column_count(); ++slot) {
       made.free.push_back(group.agents.free(on.agent, slot));
     }
+    made.free.push_back(std::int64_t{container_limit} - group.agents.containers(on.agent));
     const auto add = [&](std::int64_t end, const Ending& ending) {
       if (end != kNeverEnds) {
         ends.emplace(std::max(end, now_.ns + 1), std::pair{agents.size() - 1, ending});
       }
     };
     for (const auto& [key, held] : mirror_.held_on(group.agents.id(on.agent))) {
-      add(key.first, {key.first, on.agent, &held->slots, record.held.contains(key.second)});
+      add(key.first, {key.first, on.agent, &held->slots, 1, record.held.contains(key.second)});
     }
     for (const Ending& ending : placed) {
       if (ending.agent == on.agent) add(ending.at, ending);
@@ -71,8 +67,8 @@ std::optional<Timestamp> Reserved::earliest(const std::string& id, const Request
     if (end_after(at, estimate) > record.row->ends_at.ns || steps > kStepsMax) return std::nullopt;
     for (; next != ends.end() && next->first == at; ++next) {
       const auto& [on, ending] = next->second;
-      give(agents[on].free, *ending.slots, 1);
-      if (ending.in_reservation) give(agents[on].kept, *ending.slots, 1);
+      give(agents[on].free, *ending.slots, ending.containers, 1);
+      if (ending.in_reservation) give(agents[on].kept, *ending.slots, 0, 1);
     }
     steps += agents.size() * request.requirements.size();
     if (all_fit(agents, request)) return Timestamp{at};

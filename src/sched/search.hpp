@@ -27,7 +27,7 @@ struct AgentFilter {
   bool is_domain = false;
   const LabelRule* preferred_labels = nullptr;
   const Neighbours* neighbours = nullptr;  // of a session in a group
-  std::uint32_t container_limit = 0xffff'ffff;
+  std::uint32_t container_limit = kNoContainerLimit;
 
   // For reasons that other sessions with the same request may not have.
   bool excludes(AgentIndex agent) const noexcept {

@@ -112,13 +112,15 @@ struct Found {
 };
 
 Found find_time(const Mirror& mirror, const Group& group, const Started& started, AgentIndex agent,
-                const Requirement& requirement) {
+                const Requirement& requirement, std::uint32_t container_limit) {
   const AgentTable& agents = group.agents;
   if (!agents.takes_sessions(agent) || agents.architecture(agent) != requirement.architecture ||
       !agents.labels_match(agent, requirement.labels)) {
     return {};
   }
-  if (agents.fits(agent, requirement)) return {StartTimes::kAtOnce, false};
+  std::int64_t places = std::int64_t{agents.containers(agent)} + requirement.containers -
+                        std::int64_t{container_limit};  // that are missing
+  if (agents.fits(agent, requirement) && places <= 0) return {StartTimes::kAtOnce, false};
   // Where only the devices do not fit, any release may change that.
   std::vector<SlotRequest> missing;
   for (const SlotRequest& r : requirement.slots) {
@@ -129,28 +131,30 @@ Found find_time(const Mirror& mirror, const Group& group, const Started& started
   }
   const bool has_reservations = !mirror.reservations().empty();
   Found found;
-  const auto release = [&](std::int64_t at, const std::vector<SlotRequest>& slots) {
+  const auto release = [&](std::int64_t at, const std::vector<SlotRequest>& slots,
+                           std::int64_t containers) {
     found.time = at;
+    places -= containers;
     for (const SlotRequest& r : slots) {
       const auto lacks = std::ranges::find(missing, r.slot, &SlotRequest::slot);
       if (lacks == missing.end()) continue;
       lacks->units -= r.units;
       if (lacks->units <= 0) missing.erase(lacks);
     }
-    return missing.empty();
+    return missing.empty() && places <= 0;
   };
   auto ours = started.on(agent);
   for (const auto& [key, held] : mirror.held_on(agents.id(agent))) {
     if (key.first == kNeverEnds) break;
     for (; !ours.empty() && ours.front().at < key.first; ours = ours.subspan(1)) {
-      if (release(ours.front().at, *ours.front().slots)) return found;
+      if (release(ours.front().at, *ours.front().slots, ours.front().containers)) return found;
     }
     if (has_reservations && mirror.reservation_of(held->session) != nullptr) found.is_rough = true;
-    if (release(key.first, held->slots)) return found;
+    if (release(key.first, held->slots, 1)) return found;
   }
   for (const Started::Release& one : ours) {
     if (one.at == kNeverEnds) break;
-    if (release(one.at, *one.slots)) return found;
+    if (release(one.at, *one.slots, one.containers)) return found;
   }
   return {};
 }
@@ -158,8 +162,8 @@ Found find_time(const Mirror& mirror, const Group& group, const Started& started
 }  // namespace
 
 const StartTimes& StartTimesCache::refreshed(const Mirror& mirror, const Group& group,
-                                             const Started& started,
-                                             const Requirement& requirement) {
+                                             const Started& started, const Requirement& requirement,
+                                             std::uint32_t container_limit) {
   const AgentTable& agents = group.agents;
   const LabelRule& labels = mirror.label_rule(requirement.labels);
   const std::uint64_t key = content_hash(requirement, labels);
@@ -179,12 +183,14 @@ const StartTimes& StartTimesCache::refreshed(const Mirror& mirror, const Group& 
   const auto ours = since(started.log(), times.started_);
   if (times.epoch_ != agents.epoch() || times.ends_epoch_ != group.ends.epoch() ||
       !asks_alike(times.requirement_, requirement) || times.labels_ != labels ||
+      times.container_limit_ != container_limit ||
       changes.size() + ends.size() + ours.size() > agents.size() + 8) {
     times.requirement_ = requirement;
     times.labels_ = labels;
+    times.container_limit_ = container_limit;
     times.assign(agents.size());
     for (AgentIndex a = 0; a < agents.size(); ++a) {
-      const Found found = find_time(mirror, group, started, a, requirement);
+      const Found found = find_time(mirror, group, started, a, requirement, container_limit);
       times.tree_[times.width_ + a] = found.time;
       times.rough_[a] = found.is_rough ? 1 : 0;
     }
@@ -195,7 +201,7 @@ const StartTimes& StartTimesCache::refreshed(const Mirror& mirror, const Group& 
     for (const auto log : {changes, ends, ours}) {
       for (const AgentIndex agent : log) {
         if (std::exchange(seen_[agent], calls_) == calls_) continue;
-        const Found found = find_time(mirror, group, started, agent, requirement);
+        const Found found = find_time(mirror, group, started, agent, requirement, container_limit);
         times.set(agent, found.time);
         times.rough_[agent] = found.is_rough ? 1 : 0;
       }

@@ -35,7 +35,7 @@ class Started {
   std::vector<AgentIndex> log_;
 };
 
-// For one requirement, and as if nobody else started from now on: free amounts only grow then, so
+// For one requirement, and as if nobody else started from now on: what is free only grows then, so
 // that one time says all of an agent.
 class StartTimes {
  public:
@@ -75,6 +75,7 @@ class StartTimes {
 
   Requirement requirement_;
   LabelRule labels_;
+  std::uint32_t container_limit_ = kNoContainerLimit;
   std::uint64_t epoch_ = 0, ends_epoch_ = 0;          // of the agents, of expected ends
   std::size_t changes_ = 0, ends_ = 0, started_ = 0;  // that it knows of
   std::uint64_t pass_ = 0;                            // whose `started_` that is
@@ -89,7 +90,7 @@ class StartTimesCache {
   void begin_pass() noexcept { ++pass_; }
   // As of now; until the next call. The requirement's labels are prepared.
   const StartTimes& refreshed(const Mirror& mirror, const Group& group, const Started& started,
-                              const Requirement& requirement);
+                              const Requirement& requirement, std::uint32_t container_limit);
 
  private:
   static constexpr std::size_t kTimesMax = 4'000'000;    // kept before all are forgotten

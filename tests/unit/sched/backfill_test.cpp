@@ -74,6 +74,24 @@ TEST_CASE("easy: what the head leaves over is there for long sessions") {
   CHECK(blocked.world.reason(does_not).code == "backfill");
 }
 
+TEST_CASE("places for containers are promised like amounts") {
+  for (const auto discipline : {QueueDiscipline::Easy, QueueDiscipline::Conservative}) {
+    CAPTURE(to_string(discipline));
+    World world;
+    world.group().queue_discipline = discipline;
+    world.group().policy_options.set("max_container_count", 2);
+    world.agent("a", cpu("10"));
+    world.running("a", cpu("8"), kNow - 50, 150);
+    // There will be cores for everybody, but only two places.
+    const auto head = world.batch({{cpu("3")}, {cpu("3")}}, 1000);
+    const auto too_long = world.batch({{cpu("1")}}, 101);
+    const auto in_time = world.batch({{cpu("1")}}, 100);
+    CHECK(placed(world.plan()) == std::vector{in_time});
+    CHECK(world.reason(head).expected_start == at_second(kNow + 100));
+    CHECK(world.reason(too_long).code == "backfill");
+  }
+}
+
 TEST_CASE("easy: a session without a limit never ends") {
   Blocked blocked(QueueDiscipline::Easy);
   const auto unlimited = blocked.world.session(cpu("3"));
@@ -208,24 +226,32 @@ TEST_CASE("leaving out sessions that cannot start changes no plan") {
 
 namespace {
 
+// What agents have little of.
+enum class Scarce { Cores, Places };
+
 // Some end earlier than they said: that may move promises forward, never back.
 struct RandomLoad {
-  RandomLoad(std::uint64_t seed, bool explain) : draw(seed), line(limits(explain)) {
+  RandomLoad(std::uint64_t seed, bool explain, Scarce scarce = Scarce::Cores)
+      : draw(seed), line(limits(explain)) {
     World& world = line.world;
     world.group().queue_discipline = QueueDiscipline::Conservative;
     world.group().scheduler = std::vector{"fifo", "lifo", "sjf"}[draw.random() % 3];
     world.group().policy_options.set("backfill_depth", draw(1, 12));
-    join();
+    join(scarce);
   }
   // First come, first served, and nobody is more important.
-  explicit RandomLoad(std::uint64_t seed) : draw(seed), line(limits(true)) {
+  RandomLoad(std::uint64_t seed, Scarce scarce) : draw(seed), line(limits(true)) {
     line.world.group().queue_discipline = QueueDiscipline::Easy;
     line.world.group().scheduler = "fifo";
     has_priorities = false;
-    join();
+    join(scarce);
   }
-  void join() {
+  void join(Scarce scarce) {
     World& world = line.world;
+    if (scarce == Scarce::Places) {
+      world.group().policy_options.set("max_container_count", draw(1, 3));
+      cores_max = 3;
+    }
     agents = draw(1, 6);
     for (std::int64_t a = 0; a < agents; ++a) world.agent("a" + std::to_string(a), cpu("8"));
   }
@@ -242,7 +268,7 @@ struct RandomLoad {
     for (std::int64_t i = number < kArrivals ? draw(0, 2) : 0; i > 0; --i) {
       std::vector<KernelSpec> kernels(
           static_cast<std::size_t>(draw(0, 5) == 0 ? draw(2, agents + 1) : 1),
-          KernelSpec{cpu(std::to_string(draw(1, 8)))});
+          KernelSpec{cpu(std::to_string(draw(1, cores_max)))});
       const auto id = world.batch(kernels, draw(1, 60));
       if (draw(0, 3) == 0) line.runtime[id] = 1;
       if (has_priorities && draw(0, 9) == 0) {
@@ -260,17 +286,20 @@ struct RandomLoad {
 
   Draw draw;
   Timeline line;
-  std::int64_t agents = 0;
+  std::int64_t agents = 0, cores_max = 8;
   bool has_priorities = true;
 };
 
 }  // namespace
 
 TEST_CASE("conservative never delays any") {
+  Scarce scarce = Scarce::Cores;
+  SUBCASE("cores are scarce") {}
+  SUBCASE("places for containers are") { scarce = Scarce::Places; }
   std::size_t kept = 0;
   for (std::uint64_t seed = 1; seed <= 80; ++seed) {
     CAPTURE(seed);
-    RandomLoad load(seed, true);
+    RandomLoad load(seed, true, scarce);
     std::map<SessionId, Timestamp> promised;
     for (int step = 0; step < RandomLoad::kSteps; ++step) {
       CAPTURE(step);
@@ -297,10 +326,13 @@ TEST_CASE("conservative never delays any") {
 }
 
 TEST_CASE("easy never delays the head: it starts no later than it was first promised") {
+  Scarce scarce = Scarce::Cores;
+  SUBCASE("cores are scarce") {}
+  SUBCASE("places for containers are") { scarce = Scarce::Places; }
   std::size_t kept = 0, started = 0, backfilled = 0;
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     CAPTURE(seed);
-    RandomLoad load(seed);
+    RandomLoad load(seed, scarce);
     std::map<SessionId, Timestamp> promised;
     for (int step = 0; step < RandomLoad::kSteps; ++step) {
       CAPTURE(step);
@@ -336,9 +368,12 @@ TEST_CASE("easy never delays the head: it starts no later than it was first prom
 }
 
 TEST_CASE("conservative: what is not looked at again because nothing changed starts all the same") {
+  Scarce scarce = Scarce::Cores;
+  SUBCASE("cores are scarce") {}
+  SUBCASE("places for containers are") { scarce = Scarce::Places; }
   for (std::uint64_t seed = 1; seed <= 80; ++seed) {
     CAPTURE(seed);
-    RandomLoad told(seed, true), untold(seed, false);
+    RandomLoad told(seed, true, scarce), untold(seed, false, scarce);
     for (int step = 0; step < RandomLoad::kSteps; ++step) {
       CAPTURE(step);
       const auto as_told = placed(told.step(step)), as_untold = placed(untold.step(step));

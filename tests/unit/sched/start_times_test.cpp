@@ -16,6 +16,7 @@ struct Growing {
     world.changes.insert(row);
     with_devices = draw(0, 2) == 0;
     with_reservation = draw(0, 3) == 0;
+    if (draw(0, 2) == 0) container_limit = static_cast<std::uint32_t>(draw(2, 4));
     for (std::int64_t i = draw(1, 12); i > 0; --i) add_agent();
     feed();
   }
@@ -125,6 +126,7 @@ struct Growing {
   std::uint64_t version = 0, last_kernel = 1'000'000;
   std::int64_t now = kNow;
   bool with_devices = false, with_reservation = false;
+  std::uint32_t container_limit = sched::kNoContainerLimit;
   std::vector<AgentId> agents;
   std::vector<std::pair<SessionId, KernelId>> running;
   std::vector<SessionId> waiting;
@@ -171,8 +173,9 @@ TEST_CASE("the earliest start by what is kept is the one that a look at every ag
       sched::Reserved reserved(load.mirror, group, now, known),
           read_anew(load.mirror, group, now, nothing);
       CHECK(text(reserved) == text(read_anew));
-      sched::Future future(load.mirror, group, now, kept, reserved.kept());
-      sched::Future naive(load.mirror, group, now, fresh, read_anew.kept());
+      const std::uint32_t limit = load.container_limit;
+      sched::Future future(load.mirror, group, now, kept, reserved.kept(), limit);
+      sched::Future naive(load.mirror, group, now, fresh, read_anew.kept(), limit);
       for (int question = 0; question < 8; ++question) {
         CAPTURE(question);
         const auto at =
@@ -189,7 +192,7 @@ TEST_CASE("the earliest start by what is kept is the one that a look at every ag
           reserved.candidates("default/r", front, within);
         }
         if (load.draw(0, 2) == 0 && !within.empty() && !group.agents.has_devices() &&
-            ledger.take(group.agents, within.back(), front, sched::kNoContainerLimit, {})) {
+            ledger.take(group.agents, within.back(), front, limit, {})) {
           reserved.take("default/r", within.back(), front, 1);
           read_anew.take("default/r", within.back(), front, 1);
           future.placed_in_kept(within.back(), front, reserved.end_of("default/r"), 1);
@@ -210,8 +213,7 @@ TEST_CASE("the earliest start by what is kept is the one that a look at every ag
         REQUIRE(start->agents == wanted->agents);
         if (start->at == now.ns && bounds.from == 0 && !group.agents.has_devices()) {
           for (std::size_t i = 0; i < request.requirements.size(); ++i) {
-            REQUIRE(ledger.take(group.agents, start->agents[i], request.requirements[i],
-                                sched::kNoContainerLimit, {}));
+            REQUIRE(ledger.take(group.agents, start->agents[i], request.requirements[i], limit, {}));
             future.placed(start->agents[i], request.requirements[i], session.estimate);
             naive.placed(start->agents[i], request.requirements[i], session.estimate);
           }
