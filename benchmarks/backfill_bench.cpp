@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "model/changeset.hpp"
+#include "numbered.hpp"
 #include "sched/planner.hpp"
 
 namespace {
@@ -17,14 +18,6 @@ using namespace bai;
 
 constexpr Timestamp kNow{1'000'000'000'000'000};
 constexpr std::int64_t kCores = 64, kPerAgent = 8;  // cores of an agent, sessions on it
-
-template <class Id>
-Id numbered(std::uint64_t number) {
-  Id id;
-  for (std::size_t i = 0; i < 8; ++i)
-    id.bytes[15 - i] = static_cast<std::uint8_t>(number >> (8 * i));
-  return id;
-}
 
 template <class E>
 Change inserted(E row) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "model/changeset.hpp"
+#include "numbered.hpp"
 #include "sched/mirror.hpp"
 #include "sched/planner.hpp"
 
@@ -21,14 +22,6 @@ using namespace bai;
 
 constexpr std::int64_t kGiB = std::int64_t{1} << 30;
 constexpr Timestamp kNow{1'000'000'000'000'000};
-
-template <class Id>
-Id numbered(std::uint64_t number) {
-  Id id;
-  for (std::size_t i = 0; i < 8; ++i)
-    id.bytes[15 - i] = static_cast<std::uint8_t>(number >> (8 * i));
-  return id;
-}
 
 struct Request {
   std::int64_t cores, gib, devices;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/changeset.hpp"
+#include "numbered.hpp"
 #include "sched/fair_share.hpp"
 #include "sched/mirror.hpp"
 #include "sched/planner.hpp"
@@ -18,14 +19,6 @@ using namespace bai;
 
 constexpr Timestamp kNow{1'800'000'000'000'000'000};
 constexpr std::uint64_t kUserBase = 1'000'000'000;
-
-template <class Id>
-Id numbered(std::uint64_t number) {
-  Id id;
-  for (std::size_t i = 0; i < 8; ++i)
-    id.bytes[15 - i] = static_cast<std::uint8_t>(number >> (8 * i));
-  return id;
-}
 
 class Queue {
  public:

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "numbered.hpp"
 #include "sched/planner.hpp"
 #include "sim/batch.hpp"
 #include "sim/openb.hpp"
@@ -80,15 +81,6 @@ Result<sim::OpenbTrace> recorded(const std::string& folder) {
     return std::unexpected(fine.error());
   }
   return trace;
-}
-
-template <class Id>
-Id numbered(std::uint64_t number) {
-  Id id;
-  for (std::size_t i = 0; i < 8; ++i) {
-    id.bytes[15 - i] = static_cast<std::uint8_t>(number >> (8 * i));
-  }
-  return id;
 }
 
 // The planner fed with rows alone: neither a State nor accounting takes time.

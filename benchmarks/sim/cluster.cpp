@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "core/accounting.hpp"
+#include "numbered.hpp"
 
 namespace bai::sim {
 
@@ -14,15 +15,6 @@ namespace {
 const ResourceGroupName kGroup{"sim"};
 constexpr const char* kArchitecture = "x86_64";
 
-// Ids carry the number of what they name: they grow with it, so that ties go by number.
-template <class Id>
-Id numbered(std::uint64_t number) {
-  Id id;
-  for (std::size_t i = 0; i < 8; ++i) {
-    id.bytes[15 - i] = static_cast<std::uint8_t>(number >> (8 * i));
-  }
-  return id;
-}
 template <class Id>
 std::uint64_t number_of(const Id& id) {
   std::uint64_t number = 0;

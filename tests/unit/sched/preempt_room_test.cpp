@@ -144,14 +144,7 @@ struct Promised : Site {
       wants({"8"}, 0, [](Session& row) { limit(row, 1000); });
       return;
     }
-    Reservation row;
-    row.id = "default/course";
-    row.resource_group = ResourceGroupName("default");
-    row.name = "course";
-    row.agents = Json::object({{"a0", Json::object({{"cpu", "8"}})}});
-    row.starts_at = at_second(kNow + 100);
-    row.ends_at = at_second(kNow + 1100);
-    w.changes.insert(std::move(row));
+    w.reserve("course", {{"a0", "8"}}, kNow + 100, kNow + 1100);
   }
 };
 
@@ -250,14 +243,7 @@ TEST_CASE("where nobody asks why, those who could preempt are looked at all the 
     World w(builtin_policies(), limits);
     w.group().queue_discipline = QueueDiscipline::SkipAhead;
     w.agent("a", {{"cpu", "4"}});
-    Reservation row;
-    row.id = "default/course";
-    row.resource_group = ResourceGroupName("default");
-    row.name = "course";
-    row.agents = Json::object({{"a", Json::object({{"cpu", "4"}})}});
-    row.starts_at = at_second(kNow);
-    row.ends_at = at_second(kNow + 1000);
-    w.changes.insert(std::move(row));
+    w.reserve("course", {{"a", "4"}}, kNow, kNow + 1000);
     w.batch({{{{"cpu", "4"}}}}, 10);
     Session session = w.draft();
     limit(session, 10);
@@ -292,14 +278,7 @@ TEST_CASE("a session in a reservation takes back what its project has lent") {
   });
   const auto borrower = s.running(2021, "a", "2", theirs);
   s.w.usage(ScopeKind::Project, to_string(numbered<ProjectId>(2)), {{"cpu", "6"}});
-  Reservation row;
-  row.id = "default/course";
-  row.resource_group = ResourceGroupName("default");
-  row.name = "course";
-  row.agents = Json::object({{"a", Json::object({{"cpu", "4"}})}});
-  row.starts_at = at_second(kNow);
-  row.ends_at = at_second(kNow + 1000);
-  s.w.changes.insert(std::move(row));
+  s.w.reserve("course", {{"a", "4"}}, kNow, kNow + 1000);
   const auto id = s.wants({"4"}, 0, [](Session& session) {
     limit(session, 10);
     session.resource_opts.set("reservation", "course");

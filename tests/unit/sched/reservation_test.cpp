@@ -8,24 +8,6 @@ namespace {
 
 Texts cpu(const std::string& amount) { return {{"cpu", amount}}; }
 
-void reserve(World& world, const std::string& name,
-             const std::vector<std::pair<std::string, std::string>>& cores, std::int64_t from,
-             std::int64_t to) {
-  Reservation row;
-  row.id = "default/" + name;
-  row.resource_group = ResourceGroupName("default");
-  row.name = name;
-  for (const auto& [agent, amount] : cores) {
-    Json slots = Json::object();
-    slots.set("cpu", amount);
-    row.agents.set(agent, std::move(slots));
-  }
-  row.owners = {"user/someone"};
-  row.starts_at = at_second(from);
-  row.ends_at = at_second(to);
-  world.changes.insert(std::move(row));
-}
-
 SessionId inside(World& world, const std::string& name, const std::vector<KernelSpec>& kernels,
                  std::int64_t for_seconds) {
   Session row = world.draft();
@@ -42,7 +24,7 @@ struct Kept {
                 QueueDiscipline discipline = QueueDiscipline::SkipAhead) {
     world.group().queue_discipline = discipline;
     world.agent("a", cpu("10"));
-    reserve(world, "course", {{"a", "6"}}, from, from + 110);
+    world.reserve("course", {{"a", "6"}}, from, from + 110);
   }
   World world;
 };
@@ -177,7 +159,7 @@ TEST_CASE("what sessions of a reservation hold is not kept a second time") {
   World& world = line.world;
   world.group().queue_discipline = QueueDiscipline::SkipAhead;
   world.agent("a", cpu("10"));
-  reserve(world, "course", {{"a", "6"}}, kNow, kNow + 100);
+  world.reserve("course", {{"a", "6"}}, kNow, kNow + 100);
   inside(world, "course", {{cpu("5")}}, 20);
   CHECK(line.pass().placements.size() == 1);
   const auto rest = world.batch({{cpu("4")}}, 1000);
@@ -204,7 +186,7 @@ TEST_CASE("a blocked head does not hold up the sessions of a reservation") {
       world.group().queue_discipline = discipline;
       world.group().policy_options.set("backfill_depth", 1);
       world.agent("a", cpu("10"));
-      reserve(world, "course", {{"a", "6"}}, kNow, kNow + 100);
+      world.reserve("course", {{"a", "6"}}, kNow, kNow + 100);
       world.batch({{cpu("5")}}, 10);
       world.batch({{cpu("5")}}, 10);
       const auto own = inside(world, "course", {{cpu("6")}}, 100);
@@ -218,7 +200,7 @@ TEST_CASE("easy: the head is promised a time that leaves reservations alone") {
   world.group().queue_discipline = QueueDiscipline::Easy;
   world.agent("a", cpu("10"));
   world.running("a", cpu("6"), kNow - 50, 150);
-  reserve(world, "course", {{"a", "5"}}, kNow + 120, kNow + 200);
+  world.reserve("course", {{"a", "5"}}, kNow + 120, kNow + 200);
   const auto head = world.batch({{cpu("8")}}, 50);
   const auto short_enough = world.batch({{cpu("4")}}, 120);
   CHECK(placed(world.plan()) == std::vector{short_enough});
@@ -229,7 +211,7 @@ TEST_CASE("a gang in a reservation is whole or waits") {
   World world;
   world.agent("a", cpu("4"));
   world.agent("b", cpu("4"));
-  reserve(world, "course", {{"a", "4"}, {"b", "2"}}, kNow, kNow + 100);
+  world.reserve("course", {{"a", "4"}, {"b", "2"}}, kNow, kNow + 100);
   const auto gang = inside(world, "course", {{cpu("2")}, {cpu("2")}, {cpu("2")}}, 50);
   const auto larger = inside(world, "course", {{cpu("2")}, {cpu("2")}, {cpu("2")}, {cpu("2")}}, 50);
   const Plan plan = world.plan();
@@ -241,8 +223,8 @@ TEST_CASE("two reservations on one agent both keep what is theirs") {
   World world;
   world.group().queue_discipline = QueueDiscipline::SkipAhead;
   world.agent("a", cpu("10"));
-  reserve(world, "one", {{"a", "4"}}, kNow, kNow + 100);
-  reserve(world, "two", {{"a", "4"}}, kNow + 50, kNow + 150);
+  world.reserve("one", {{"a", "4"}}, kNow, kNow + 100);
+  world.reserve("two", {{"a", "4"}}, kNow + 50, kNow + 150);
   const auto long_one = world.batch({{cpu("3")}}, 60);
   const auto short_one = world.batch({{cpu("3")}}, 50);
   const auto small = world.batch({{cpu("2")}}, 1000);
@@ -271,7 +253,7 @@ TEST_CASE("a mirror fed change by change knows the same of reservations as one f
       const std::string name = "r" + std::to_string(draw(0, 3));
       const Reservation* row = world.state.find<Reservation>("default/" + name);
       if (row == nullptr && draw(0, 1) == 0) {
-        reserve(world, name, {{draw(0, 1) == 0 ? "a" : "b", "2"}}, line.now, line.now + 50);
+        world.reserve(name, {{draw(0, 1) == 0 ? "a" : "b", "2"}}, line.now, line.now + 50);
       } else if (row != nullptr && draw(0, 3) == 0) {
         world.changes.erase<Reservation>("default/" + name);
       }
@@ -315,7 +297,7 @@ TEST_CASE("under random load nobody else gets what is kept, and nothing runs pas
         const Window w{"r" + std::to_string(i), std::vector{"a", "b", "c"}[draw.random() % 3],
                        draw(1, 2), kNow + draw(0, 200), kNow + draw(201, 400)};
         windows.push_back(w);
-        reserve(world, w.name, {{w.agent, std::to_string(w.cores)}}, w.from, w.to);
+        world.reserve(w.name, {{w.agent, std::to_string(w.cores)}}, w.from, w.to);
       }
       std::map<SessionId, const Window*> own;
       std::map<SessionId, std::int64_t> cores;
@@ -384,7 +366,7 @@ TEST_CASE("what leaves an agent is not taken for more than it is when others are
   world.agent("b", cpu("10"));
   const SessionId victim = run("a", SessionStatus::Running, 1000);
   run("b", SessionStatus::Terminating, 60);
-  reserve(world, "course", {{"b", "6"}}, kNow + 100, kNow + 1000);
+  world.reserve("course", {{"b", "6"}}, kNow + 100, kNow + 1000);
   world.batch({{cpu("8")}}, 50);  // over before the reservation begins, and nobody yields to it
   const SessionId long_one = world.batch({{cpu("8")}}, 500);
   world.changes.update<Session>(long_one, [](Session& s) { s.job_priority = 5; });

@@ -213,7 +213,8 @@ TEST_CASE("the earliest start by what is kept is the one that a look at every ag
         REQUIRE(start->agents == wanted->agents);
         if (start->at == now.ns && bounds.from == 0 && !group.agents.has_devices()) {
           for (std::size_t i = 0; i < request.requirements.size(); ++i) {
-            REQUIRE(ledger.take(group.agents, start->agents[i], request.requirements[i], limit, {}));
+            REQUIRE(
+                ledger.take(group.agents, start->agents[i], request.requirements[i], limit, {}));
             future.placed(start->agents[i], request.requirements[i], session.estimate);
             naive.placed(start->agents[i], request.requirements[i], session.estimate);
           }

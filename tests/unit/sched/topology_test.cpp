@@ -172,14 +172,7 @@ TEST_CASE("a demanding head is promised the first time at which one domain has r
 TEST_CASE("what is promised or reserved in a domain is no room there") {
   Racks racks(kTwoRacks);
   World& world = racks.world;
-  Reservation row;
-  row.id = "default/course";
-  row.resource_group = ResourceGroupName("default");
-  row.name = "course";
-  row.agents = Json::object({{"a", Json::object({{"cpu", 4}})}});
-  row.starts_at = at_second(kNow);
-  row.ends_at = at_second(kNow + 1000);
-  world.changes.insert(row);
+  world.reserve("course", {{"a", "4"}}, kNow, kNow + 1000);
   world.batch(kernels(2, "4"), 10);
   CHECK(used(world.plan()) == Agents{"c", "d"});
 }

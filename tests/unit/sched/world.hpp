@@ -205,6 +205,24 @@ class World {
     changes.insert(session);
   }
 
+  // Keeps cores on agents, from second to second.
+  void reserve(const std::string& name,
+               const std::vector<std::pair<std::string, std::string>>& cores, std::int64_t from,
+               std::int64_t to) {
+    Reservation row;
+    row.id = "default/" + name;
+    row.resource_group = ResourceGroupName("default");
+    row.name = name;
+    row.agents = Json::object();
+    for (const auto& [agent, amount] : cores) {
+      row.agents.set(agent, Json::object({{"cpu", amount}}));
+    }
+    row.owners = {"user/someone"};
+    row.starts_at = at_second(from);
+    row.ends_at = at_second(to);
+    changes.insert(std::move(row));
+  }
+
   // A pending session that says how long it takes.
   SessionId batch(const std::vector<KernelSpec>& kernels, std::int64_t for_seconds) {
     Session row = draft();
