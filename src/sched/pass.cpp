@@ -9,12 +9,6 @@
 
 namespace bai::sched {
 
-namespace {
-
-constexpr Duration kResumeAfter = milliseconds(1);  // a pass that has used up its steps
-
-}  // namespace
-
 GroupPass::GroupPass(const ViewSource& source, Group& group, Ledger& ledger,
                      const PolicySet& policies, GroupMemory& memory, const PlanLimits& limits,
                      std::uint32_t placements_left, std::vector<std::uint64_t>& stamps,
@@ -44,34 +38,12 @@ PassResult GroupPass::run() {
   resume();
   walk();
   if (end_ == End::Blocked) walk_beside();
-  if (promised_) promised_->remember();
+  if (promised_) promised_->remember(is_whole());
   forecast();
   remember_where();
   tell_rest();
   memory_.choices = choices_;
   return std::move(result_);
-}
-
-// After a pass that has used up its steps without starting anybody: those that it has looked at
-// would fail again, as long as no agent has changed.
-void GroupPass::resume() {
-  auto seen = std::exchange(memory_.stopped.seen, {});
-  if (memory_.stopped.agents != group_.agents.facts_epoch() || looks_ahead_ || reserved_.any()) {
-    return;
-  }
-  for (const Arrival& arrival : seen) {
-    const Waiting& waiting = source_.mirror.waiting(arrival.session);
-    if (!waiting.queued || waiting.generation != arrival.generation) continue;
-    stamps_[arrival.session] = stamp_;
-    walked_.push_back(arrival);
-    resumed_ = true;
-  }
-}
-
-void GroupPass::remember_where() {
-  if (end_ != End::StepsFull) return;
-  if (result_.placements.empty()) memory_.stopped = {walked_, group_.agents.facts_epoch()};
-  wake(source_.now + kResumeAfter);
 }
 
 void GroupPass::walk() {
@@ -80,7 +52,7 @@ void GroupPass::walk() {
   while (const auto at = ordering_->next()) {
     if (reordered_ && stamps_[*at] == stamp_) continue;
     if (resumed_ && stamps_[*at] == stamp_) {
-      ++position_;
+      skip_seen(*at);
       continue;
     }
     draw(*at);
@@ -98,7 +70,7 @@ void GroupPass::walk() {
       continue;
     }
     if (placements_left_ == 0) end_ = End::PlacementsFull;
-    if (steps_ >= limits_.steps_max) end_ = End::StepsFull;
+    if (is_tired()) end_ = End::StepsFull;
     if (end_ != End::Drawn) {
       undraw(*at);
       break;
@@ -133,7 +105,8 @@ void GroupPass::walk_beside() {
     }
   }
   for (const PendingIndex at : beside) {
-    if (placements_left_ == 0 || steps_ >= limits_.steps_max) return;
+    left_beside_ = is_tired();
+    if (placements_left_ == 0 || left_beside_) return;
     draw(at);
     ++steps_;
     attempt(at);
@@ -162,6 +135,7 @@ void GroupPass::undraw(PendingIndex at) {
 bool GroupPass::attempt(PendingIndex at) {
   const Waiting& waiting = source_.mirror.waiting(at);
   ++position_;
+  ++attempts_;
   bool made_room = false;
   if (refused(at, waiting, made_room)) {
     drop_promise(at);

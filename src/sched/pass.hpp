@@ -47,9 +47,17 @@ struct Choices {
 
 // What the planner remembers of a resource group between passes.
 struct GroupMemory {
+  // A pass that has used up its steps without starting anybody. Those that it has seen would fail
+  // again as long as nothing changes on agents; the next pass goes on behind them.
   struct Stopped {
-    std::vector<Arrival> seen;  // in passes that started nobody
-    std::uint64_t agents = 0;   // AgentTable::facts_epoch then
+    std::vector<Arrival> seen;                   // also by passes that it went on from
+    PendingIndex head = kNone;                   // of those: whose start easy backfill has promised
+    bool is_blocked = false;                     // one of those holds up the queue
+    std::optional<Timestamp> wake_at;            // when something is due for them
+    std::uint64_t facts = 0, kept = 0;           // AgentTable::facts_epoch, ReservedMemory::edits
+    std::pair<std::uint64_t, std::size_t> ends;  // of what runs: EndLog
+    StateVersion version;                        // that the first of those passes saw
+    Timestamp since;                             // when that was
   };
   std::shared_ptr<const ResourceGroup> settings;  // that `policies` were made from
   std::optional<Result<PolicySet>> policies;
@@ -63,7 +71,7 @@ struct GroupMemory {
   StartTimesCache start_times;
   ReservedMemory reserved;
   FitSets fits;
-  Stopped stopped;  // the last pass used up its steps; usually empty
+  Stopped stopped;  // usually empty
   Topology topology;
   std::vector<std::shared_ptr<const PendingReason>>
       shared;  // by request: Failure::shared, the last
@@ -91,8 +99,12 @@ class GroupPass {
  private:
   enum class End : std::uint8_t { Drawn, Blocked, PlacementsFull, StepsFull };
 
+  // pass_resume.cpp
   void resume();
+  void skip_seen(PendingIndex at);
+  bool is_overtaken() const;
   void remember_where();
+  bool is_whole() const;
   void walk();
   void walk_to(PendingIndex asked);
   void reorder_behind_promise();
@@ -102,6 +114,8 @@ class GroupPass {
   void draw(PendingIndex at);
   void undraw(PendingIndex at);  // the last one drawn
   bool attempt(PendingIndex at);
+  // Everybody gets a turn some time: a pass looks at one session at least.
+  bool is_tired() const { return steps_ >= limits_.steps_max && attempts_ > 0; }
   // `made_room`: it got its agents although a validator refused it for now.
   bool refused(PendingIndex at, const Waiting& waiting, bool& made_room);
   bool place(PendingIndex at, const Waiting& waiting);
@@ -253,10 +267,13 @@ class GroupPass {
   std::size_t expected_in_reservations_ = 0;
   std::uint32_t promises_ = 0;
   std::optional<std::pair<PendingIndex, Future::Start>> head_;  // promised for ever
-  bool reordered_ = false, resumed_ = false;
+  bool reordered_ = false;
+  PendingIndex easy_head_ = kNone;  // promised a start in this pass
+  std::optional<GroupMemory::Stopped> resumed_;
+  bool left_beside_ = false;  // steps were used up before everybody beside the queue had a turn
   Choices choices_;
   std::uint64_t surveyed_ = 0;  // agents, for reasons in full
-  std::uint64_t steps_ = 0, position_ = 0;
+  std::uint64_t steps_ = 0, position_ = 0, attempts_ = 0;
   End end_ = End::Drawn;
 };
 

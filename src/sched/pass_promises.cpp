@@ -149,6 +149,7 @@ std::optional<Future::Start> GroupPass::promise(PendingIndex at, const Waiting& 
     head_.emplace(at, *start);
   }
   ++promises_;
+  easy_head_ = at;
   return start;
 }
 

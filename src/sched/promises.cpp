@@ -26,13 +26,21 @@ Promises::Promises(const Mirror& mirror, const Group& group, PromiseMemory& memo
   improved_.erase(rest.begin(), rest.end());
 }
 
-void Promises::remember() {
+void Promises::remember(bool is_whole) {
   std::vector<std::pair<std::uint64_t, PendingIndex>> order;
   for (const auto& [session, laid] : laid_) order.emplace_back(laid.number, session);
   std::ranges::sort(order);
   memory_.kept = std::move(started_);
   for (const auto& [number, session] : order) {
     memory_.kept.push_back(std::move(laid_.find(session)->second.promise));
+  }
+  if (!is_whole) {
+    auto& freed = memory_.freed;
+    freed.insert(freed.end(), freed_.begin(), freed_.end());
+    std::ranges::sort(freed);
+    const auto rest = std::ranges::unique(freed);
+    freed.erase(rest.begin(), rest.end());
+    return;
   }
   memory_.freed = std::move(freed_);
   memory_.epoch = group_.agents.epoch();

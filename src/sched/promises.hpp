@@ -43,8 +43,9 @@ class Promises {
   // Everything outlives it. `has_reservations`: what they keep changes with time.
   Promises(const Mirror& mirror, const Group& group, PromiseMemory& memory, Future& future,
            bool has_reservations);
-  // What is to be remembered: promises that this pass has made or not looked at.
-  void remember();
+  // What is to be remembered: promises that this pass has made or not looked at. `is_whole`: all
+  // were looked at that may be better off now.
+  void remember(bool is_whole);
 
   // Those of the last pass, to be laid down again one by one.
   std::vector<KeptPromise> take_old() { return std::move(old_); }

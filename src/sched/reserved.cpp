@@ -47,7 +47,10 @@ Reserved::Reserved(const Mirror& mirror, const Group& group, Timestamp now, Rese
         records, id, {}, [](const ReservationRecord* r) -> const std::string& { return r->id; });
     const bool stays = !renumbered && record != records.end() && (*record)->id == id &&
                        (*record)->version == entry.version && now < (*record)->row->ends_at;
-    if (!stays) drop(entry);
+    if (!stays) {
+      drop(entry);
+      ++memory_.edits;
+    }
     return !stays;
   });
   for (const ReservationRecord* record : records) {
@@ -64,6 +67,7 @@ void Reserved::drop(const ReservedMemory::Entry& entry) {
 void Reserved::refresh(const Group& group, const ReservationRecord& record) {
   auto& entry = memory_.entries[record.id];
   if (entry.version != record.version) {  // a new one
+    ++memory_.edits;
     entry.record = &record;
     entry.version = record.version;
     entry.from = record.row->starts_at.ns;
@@ -77,10 +81,11 @@ void Reserved::refresh(const Group& group, const ReservationRecord& record) {
     for (const OnAgent& on : entry.agents) {
       memory_.kept.add(on.agent, {entry.from, entry.to, &on.left});
     }
-  } else if (entry.is_active == record.is_active(now_) && !entry.is_taken &&
-             (!entry.is_active || entry.held_version == record.held_version)) {
-    return;
   } else {
+    const bool is_same = entry.is_active == record.is_active(now_) &&
+                         (!entry.is_active || entry.held_version == record.held_version);
+    if (is_same && !entry.is_taken) return;
+    if (!is_same) ++memory_.edits;
     for (OnAgent& on : entry.agents) on.left = *on.reserved;
   }
   entry.is_active = record.is_active(now_);

@@ -31,6 +31,7 @@ struct ReservedMemory {
   std::map<std::string, Entry> entries;  // by id; none is over
   KeptAmounts kept;
   std::uint64_t epoch = 0;  // of the agents
+  std::uint64_t edits = 0;  // grows when something is kept that was not, or no longer
 };
 
 // Holds nothing and costs nothing where a group has no reservations.
