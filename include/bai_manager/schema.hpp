@@ -46,6 +46,7 @@ struct FieldInfo {
   Status (*set)(void* row, const Value& value) = nullptr;
   Json (*get_json)(const void* row, const SlotTypes& slots) = nullptr;
   Status (*set_json)(void* row, const Json& value, const SlotTypes& slots) = nullptr;
+  bool (*equal)(const void* row, const void* other) = nullptr;
 
   bool is(FieldFlags flag) const noexcept { return (flags & flag) != 0; }
 };

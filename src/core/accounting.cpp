@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <map>
 
 #include "core/cohorts.hpp"
@@ -39,18 +40,27 @@ KernelShare share_of(const Kernel& kernel) {
   return {kernel.agent, kernel.occupied_slots, kernel.status == KernelStatus::Reserved};
 }
 
-void adjust_usage(Changeset& changes, ScopeKind kind, std::string_view scope,
+bool is_nothing(const Usage& usage) {
+  return usage.slots.equivalent({}) && usage.pending_slots.equivalent({}) && usage.sessions == 0 &&
+         usage.sftp_sessions == 0 && usage.pending_sessions == 0;
+}
+
+std::array<std::string, 4> scopes_of(const Session& session) {
+  return {usage_key(ScopeKind::User, to_string(session.user)),
+          usage_key(ScopeKind::Project, to_string(session.project)),
+          usage_key(ScopeKind::Domain, session.domain.view()),
+          usage_key(ScopeKind::Keypair, session.access_key.view())};
+}
+
+void adjust_usage(Changeset& changes, const std::string& id,
                   const std::function<void(Usage&)>& edit) {
-  const std::string id = usage_key(kind, scope);
   const Usage* present = changes.state().find<Usage>(id);
   Usage usage = present ? *present : Usage{};
   usage.id = id;
   edit(usage);
   usage.slots.prune_zeros();
   usage.pending_slots.prune_zeros();
-  const bool empty = usage.slots.empty() && usage.pending_slots.empty() && usage.sessions == 0 &&
-                     usage.sftp_sessions == 0 && usage.pending_sessions == 0;
-  if (!empty) {
+  if (!is_nothing(usage)) {
     present ? changes.update<Usage>(id, [&](Usage& u) { u = std::move(usage); })
             : changes.insert(std::move(usage));
   } else if (present) {
@@ -60,10 +70,7 @@ void adjust_usage(Changeset& changes, ScopeKind kind, std::string_view scope,
 
 void adjust_scopes(Changeset& changes, const Session& session,
                    const std::function<void(Usage&)>& edit) {
-  adjust_usage(changes, ScopeKind::User, to_string(session.user), edit);
-  adjust_usage(changes, ScopeKind::Project, to_string(session.project), edit);
-  adjust_usage(changes, ScopeKind::Domain, session.domain.view(), edit);
-  adjust_usage(changes, ScopeKind::Keypair, session.access_key.view(), edit);
+  for (const std::string& scope : scopes_of(session)) adjust_usage(changes, scope, edit);
 }
 
 void move_share(Changeset& changes, const Session& session, const SessionShare& from,
@@ -288,65 +295,88 @@ std::string check_agents(const State& state) {
   return wrong;
 }
 
-std::string check_usages(const State& state) {
-  State expected;
-  Changeset sums(expected);
-  state.table<Session>().for_each([&](const Session& session) {
-    insert_session(sums, session);
-    return true;
-  });
+// Added up here and not through the functions above, whose work this judges.
+std::map<std::string, Usage> expected_usages(const State& state) {
+  std::map<SessionId, SlotMap> held;
   state.table<Kernel>().for_each([&](const Kernel& kernel) {
-    insert_kernel(sums, kernel);
+    const KernelShare share = share_of(kernel);
+    if (!share.slots.empty()) held[kernel.session] += share.slots;
     return true;
   });
-  std::string wrong;
-  std::size_t seen = 0;
-  expected.table<Usage>().for_each([&](const Usage& usage) {
-    ++seen;
-    const Usage* real = state.find<Usage>(usage.id);
+  std::map<std::string, Usage> expected;
+  state.table<Session>().for_each([&](const Session& session) {
+    const SessionShare share = share_of(session);
+    const auto kernels = held.find(session.id);
+    const bool has_slots = kernels != held.end() && session.type != SessionType::System;
+    if (share == SessionShare{} && !has_slots) return true;
+    for (const std::string& scope : scopes_of(session)) {
+      Usage& usage = expected[scope];
+      usage.sessions += share.sessions;
+      usage.sftp_sessions += share.sftp_sessions;
+      usage.pending_sessions += share.pending_sessions;
+      usage.pending_slots += share.pending_slots;
+      if (has_slots) usage.slots += kernels->second;
+    }
+    return true;
+  });
+  std::erase_if(expected, [](const auto& entry) { return is_nothing(entry.second); });
+  return expected;
+}
+
+std::string check_usages(const State& state) {
+  const auto expected = expected_usages(state);
+  for (const auto& [id, usage] : expected) {
+    const Usage* real = state.find<Usage>(id);
     if (real == nullptr || !real->slots.equivalent(usage.slots) ||
         !real->pending_slots.equivalent(usage.pending_slots) || real->sessions != usage.sessions ||
         real->sftp_sessions != usage.sftp_sessions ||
         real->pending_sessions != usage.pending_sessions) {
-      wrong = fmt::format("the usage of {} is not the sum of its sessions", usage.id);
+      return fmt::format("the usage of {} is not the sum of its sessions", id);
     }
-    return wrong.empty();
-  });
-  if (wrong.empty() && seen != state.table<Usage>().size()) return "a usage of nobody is left over";
-  return wrong;
+  }
+  if (expected.size() != state.table<Usage>().size()) return "a usage of nobody is left over";
+  return {};
 }
 
 std::string check_sessions(const State& state) {
+  struct Count {
+    std::int64_t kernels = 0, pending = 0;
+  };
+  std::map<SessionId, Count> counts;
+  state.table<Kernel>().for_each([&](const Kernel& kernel) {
+    Count& count = counts[kernel.session];
+    ++count.kernels;
+    count.pending += kernel.status == KernelStatus::Pending;
+    return true;
+  });
   std::string wrong;
   std::map<std::pair<AccessKey, std::string>, SessionId> live;
   state.table<Session>().for_each([&](const Session& session) {
-    const auto kernels = state.kernels_of(session.id);
-    const std::string id = to_string(session.id);
-    if (kernels.empty() || static_cast<std::int64_t>(kernels.size()) != session.cluster_size) {
-      wrong =
-          fmt::format("session {} has {} of {} kernels", id, kernels.size(), session.cluster_size);
+    const Count& count = counts[session.id];
+    if (count.kernels == 0 || count.kernels != session.cluster_size) {
+      wrong = fmt::format("session {} has {} of {} kernels", to_string(session.id), count.kernels,
+                          session.cluster_size);
       return false;
     }
-    if (!is_terminal(session.status) &&
-        !live.emplace(std::pair(session.access_key, session.name), session.id).second) {
+    if (is_terminal(session.status)) return true;
+    if (!live.emplace(std::pair(session.access_key, session.name), session.id).second) {
       wrong = fmt::format("two live sessions of {} are named {}", session.access_key.view(),
                           session.name);
       return false;
     }
-    for (const auto& kernel : kernels) {
-      const bool waits = session.status == SessionStatus::Pending ||
-                         session.status == SessionStatus::Deprioritizing;
-      const bool pending = kernel->status == KernelStatus::Pending;
-      if (waits != pending && !is_terminal(session.status)) {
-        wrong = fmt::format("session {} is {}, its kernel {}", id, to_string(session.status),
-                            to_string(kernel->status));
-        return false;
-      }
+    const bool waits =
+        session.status == SessionStatus::Pending || session.status == SessionStatus::Deprioritizing;
+    if (count.pending != (waits ? count.kernels : 0)) {
+      wrong = fmt::format("session {} is {}, and {} of its {} kernels are pending",
+                          to_string(session.id), to_string(session.status), count.pending,
+                          count.kernels);
+      return false;
     }
-    const bool passing = !is_terminal(session.status) && session.status != SessionStatus::Pending &&
-                         session.status != SessionStatus::Running;
+    const bool passing =
+        session.status != SessionStatus::Pending && session.status != SessionStatus::Running;
     if (passing && session.deadline.ns == 0) {
-      wrong = fmt::format("session {} is {} without a deadline", id, to_string(session.status));
+      wrong = fmt::format("session {} is {} without a deadline", to_string(session.id),
+                          to_string(session.status));
     }
     return wrong.empty();
   });

@@ -56,6 +56,9 @@ class Describe {
     field.set_json = [](void* row, const Json& value, const SlotTypes& slots) {
       return Codec::from_json(static_cast<E*>(row)->*Member, value, slots);
     };
+    field.equal = [](const void* row, const void* other) {
+      return static_cast<const E*>(row)->*Member == static_cast<const E*>(other)->*Member;
+    };
     info_.fields.push_back(field);
   }
 

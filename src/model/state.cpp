@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace bai {
 
 namespace {
@@ -134,37 +136,55 @@ std::string usage_key(ScopeKind kind, std::string_view scope) {
 
 namespace {
 
-// Fields of one row as comparable text; volatile times are rebuilt differently after a restart.
-std::string printed(const EntityInfo& info, const void* row) {
+// Volatile times are rebuilt differently after a restart.
+bool is_compared(const FieldInfo& field) {
+  if (!field.is(kVolatile)) return true;
+  return field.type != FieldType::Time && field.name != "num_queries";
+}
+
+bool is_equal(const EntityInfo& info, const void* a, const void* b) {
+  return std::ranges::all_of(info.fields, [&](const FieldInfo& field) {
+    return !is_compared(field) || field.equal(a, b);
+  });
+}
+
+std::string printed(const FieldInfo& field, const void* row) {
   static const SlotTypes kTypes;
-  std::string out;
-  for (const FieldInfo& field : info.fields) {
-    if (field.is(kVolatile) && field.type == FieldType::Time) continue;
-    if (field.is(kVolatile) && field.name == "num_queries") continue;
-    fmt::format_to(std::back_inserter(out), "{}={} ", field.name,
-                   field.get_json(row, kTypes).dump());
-  }
-  return out;
+  return row == nullptr ? "(none)" : field.get_json(row, kTypes).dump();
+}
+
+std::vector<RowPtr> rows_of(const State& state, EntityKind kind) {
+  std::vector<RowPtr> rows;
+  state.any_table(kind).for_each_row([&](const RowPtr& row) {
+    rows.push_back(row);
+    return true;
+  });
+  return rows;
 }
 
 }  // namespace
 
+std::string row_difference(const EntityInfo& info, const void* a, const void* b) {
+  if (a == b || (a != nullptr && b != nullptr && is_equal(info, a, b))) return {};
+  std::string out = fmt::format("{}: {}:", info.name, printed(info.fields[0], a ? a : b));
+  for (const FieldInfo& field : info.fields) {
+    if (!is_compared(field) || (a != nullptr && b != nullptr && field.equal(a, b))) continue;
+    fmt::format_to(std::back_inserter(out), " {} {} / {}", field.name, printed(field, a),
+                   printed(field, b));
+  }
+  return out;
+}
+
 std::string first_difference(const State& a, const State& b) {
   for (const EntityInfo* info : all_entities()) {
     if (info->residence == Residence::Cold) continue;
-    std::vector<std::string> left, right;
-    a.any_table(info->kind).for_each_row([&](const RowPtr& row) {
-      left.push_back(printed(*info, row.get()));
-      return true;
-    });
-    b.any_table(info->kind).for_each_row([&](const RowPtr& row) {
-      right.push_back(printed(*info, row.get()));
-      return true;
-    });
-    for (std::size_t i = 0; i < std::max(left.size(), right.size()); ++i) {
-      const std::string l = i < left.size() ? left[i] : "(none)";
-      const std::string r = i < right.size() ? right[i] : "(none)";
-      if (l != r) return fmt::format("{}:\n  {}\n  {}", info->name, l, r);
+    std::vector<RowPtr> left = rows_of(a, info->kind), right = rows_of(b, info->kind);
+    const std::size_t size = std::max(left.size(), right.size());
+    left.resize(size);
+    right.resize(size);
+    for (std::size_t i = 0; i < size; ++i) {
+      auto difference = row_difference(*info, left[i].get(), right[i].get());
+      if (!difference.empty()) return difference;
     }
   }
   return {};

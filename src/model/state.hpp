@@ -91,8 +91,10 @@ class State {
 
 std::string usage_key(ScopeKind kind, std::string_view scope);
 
-// The first difference between two states in stored or derived fields ("kernel <id>: field agent:
-// a / b"), or empty when they are equal. Volatile heartbeat times are left out.
+// The first row that differs between two states in stored or derived fields (`kernel: "<id>": agent
+// "a" / "b"`), or empty when they are equal. Volatile heartbeat times are left out.
 std::string first_difference(const State& a, const State& b);
+// The same of two rows of one entity; null: there is none.
+std::string row_difference(const EntityInfo& info, const void* a, const void* b);
 
 }  // namespace bai

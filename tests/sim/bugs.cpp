@@ -1,6 +1,9 @@
 // Planted bugs.
+#include <algorithm>
 #include <utility>
 
+#include "repo/repo.hpp"
+#include "repo/rows.hpp"
 #include "sim/simulation.hpp"
 
 namespace bai::sim {
@@ -69,6 +72,63 @@ class LateStorage final : public Storage {
   std::optional<WriteBatch> held_;
 };
 
+// Acknowledges what it does not keep as it was given.
+class LossyStorage final : public Storage {
+ public:
+  LossyStorage(Bug bug, std::shared_ptr<Storage> inner) : bug_(bug), inner_(std::move(inner)) {}
+
+  Status open(const Schema& schema) override { return inner_->open(schema); }
+  Result<std::optional<Record>> get(std::uint16_t table, const Value& key) override {
+    return inner_->get(table, key);
+  }
+  Result<std::vector<Record>> scan(const Scan& scan) override { return inner_->scan(scan); }
+  Result<std::uint64_t> count(std::uint16_t table,
+                              const std::vector<Condition>& conditions) override {
+    return inner_->count(table, conditions);
+  }
+  Status commit(const WriteBatch& batch) override {
+    WriteBatch kept = batch;
+    const bool is_spoilt = bug_ == Bug::ForgottenField ? forget_field(kept) : lose_write(kept);
+    Status status = inner_->commit(kept);
+    spoilt_ += status && is_spoilt;
+    return status;
+  }
+  std::string_view backend_name() const noexcept override { return "lossy"; }
+
+  std::uint64_t spoilt() const { return spoilt_; }
+
+ private:
+  // Nobody asks for it again until a manager starts.
+  static bool forget_field(WriteBatch& batch) {
+    static const EntityInfo& info = entity_info<Session>();
+    static const std::uint16_t column = repo::column_of(info, "starts_at");
+    bool has_forgotten = false;
+    for (Write& write : batch.writes) {
+      auto* put = std::get_if<Put>(&write);
+      if (!put || put->table != repo::table_of(info.kind)) continue;
+      Value& value = put->row[column];
+      has_forgotten |= std::exchange(value, Value(std::int64_t{0})) != Value(std::int64_t{0});
+    }
+    return has_forgotten;
+  }
+  // An agent's row that was there keeps its old contents.
+  bool lose_write(WriteBatch& batch) {
+    const auto lost = std::ranges::find_if(batch.writes, [&](const Write& write) {
+      const auto* put = std::get_if<Put>(&write);
+      if (!put || put->table != repo::table_of(EntityKind::Agent)) return false;
+      const auto present = inner_->get(put->table, put->row.front());
+      return present && *present && (*present)->row != put->row;
+    });
+    if (lost == batch.writes.end()) return false;
+    batch.writes.erase(lost);
+    return true;
+  }
+
+  Bug bug_;
+  std::shared_ptr<Storage> inner_;
+  std::uint64_t spoilt_ = 0;
+};
+
 }  // namespace
 
 std::shared_ptr<AgentGateway> plant_in_gateway(Bug bug, std::shared_ptr<AgentGateway> inner) {
@@ -76,12 +136,18 @@ std::shared_ptr<AgentGateway> plant_in_gateway(Bug bug, std::shared_ptr<AgentGat
   return std::make_shared<FaultyGateway>(bug, std::move(inner));
 }
 
-std::shared_ptr<Storage> plant_in_storage(Bug bug, std::shared_ptr<Storage> inner,
-                                          std::function<void()>& drop) {
-  if (bug != Bug::LateCommit) return inner;
-  auto late = std::make_shared<LateStorage>(std::move(inner));
-  drop = [late] { late->drop(); };
-  return late;
+PlantedStorage plant_in_storage(Bug bug, std::shared_ptr<Storage> inner) {
+  PlantedStorage planted{std::move(inner)};
+  if (bug == Bug::LateCommit) {
+    auto late = std::make_shared<LateStorage>(planted.storage);
+    planted.crash = [late] { late->drop(); };
+    planted.storage = std::move(late);
+  } else if (bug == Bug::ForgottenField || bug == Bug::LostWrite) {
+    auto lossy = std::make_shared<LossyStorage>(bug, planted.storage);
+    planted.spoilt = [lossy] { return lossy->spoilt(); };
+    planted.storage = std::move(lossy);
+  }
+  return planted;
 }
 
 }  // namespace bai::sim

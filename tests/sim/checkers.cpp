@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/accounting.hpp"
 #include "model/state.hpp"
@@ -14,7 +15,7 @@ namespace {
 constexpr Duration kSettleWithin = seconds(1800);
 constexpr Duration kLook = seconds(5);
 constexpr Duration kOrphanMost = seconds(60);  // the manager hears of it and ends it
-constexpr std::uint64_t kRestartShare = 10;    // of the steps that are looked at as a whole
+constexpr std::uint64_t kReloadShare = 10;     // of the commits after which everything is loaded
 
 bool is_on_the_way(SessionStatus status) {
   return status != SessionStatus::Pending && status != SessionStatus::Running &&
@@ -26,16 +27,15 @@ bool is_on_the_way(SessionStatus status) {
 // ---- at every step ------------------------------------------------------------------------------
 
 void Simulation::check_snapshot(const Snapshot& snapshot) {
-  // It looks at all sessions there ever were; when trouble is over, now and then is enough.
-  constexpr std::uint64_t kQuietShare = 8;
-  const bool is_due = ++totals_.checks % kQuietShare == 0 || !is_over_;
-  if (!is_due) return check_sessions(snapshot);
   if (auto wrong = manager_->check_invariants(); !wrong.empty()) report("invariants", wrong);
   check_sessions(snapshot);
   check_grants(snapshot);
   check_truth();
   check_orphans(snapshot);
-  if (totals_.checks % kRestartShare == 0) check_restart(snapshot);
+  check_restart(snapshot);
+  ++totals_.checks;
+  const bool is_stored = std::exchange(seen_commits_, totals_.commits) != totals_.commits;
+  if (is_stored && totals_.commits % kReloadShare == 0) check_reload(snapshot);
 }
 
 void Simulation::check_sessions(const Snapshot& snapshot) {
@@ -137,21 +137,33 @@ void Simulation::check_truth() {
   }
 }
 
-// What would be loaded now is the published state. Commits that are not published yet, or are in
-// doubt, are waited for.
+// A restart would bring back what is published: what this step has changed, in memory or in
+// storage, is compared as a start would load it.
 void Simulation::check_restart(const Snapshot& snapshot) {
-  if (config_.bug == Bug::LateCommit) return;  // reading would make it durable
+  if (!shadow_) return;
+  if (auto ok = shadow_->follow(snapshot.version()); !ok) {
+    return report("restart", ok.error().message);
+  }
+  const Timestamp ended_before = world_.now() - options().keep_ended;
+  const std::string difference = shadow_->first_difference(snapshot.state(), ended_before);
+  if (!difference.empty()) report("restart", difference);
+}
+
+// The same of everything at once, by the code of a start. Commits that are not published yet, or
+// are in doubt, are waited for.
+void Simulation::check_reload(const Snapshot& snapshot) {
+  if (!shadow_) return;
   if (world_.now() - started_ > options().keep_ended - seconds(60)) return;  // some have left it
   const auto stored = repo::stored_version(*rows_);
-  if (!stored) return report("restart", stored.error().message);
+  if (!stored) return report("reload", stored.error().message);
   if (stored->version != snapshot.version()) return;
   State loaded;
-  if (auto ok = repo::load(*rows_, loaded); !ok) return report("restart", ok.error().message);
+  if (auto ok = repo::load(*rows_, loaded); !ok) return report("reload", ok.error().message);
   Changeset sums(loaded);
   core::rebuild_sums(sums);
   ++totals_.reloads;
   const std::string difference = first_difference(snapshot.state(), loaded);
-  if (!difference.empty()) report("restart", difference);
+  if (!difference.empty()) report("reload", difference);
 }
 
 // A kernel that lives on an agent is one of a session, or its destruction is owed. Only a creation
@@ -191,9 +203,9 @@ void Simulation::check_start() {
   auto agents = std::make_shared<SimulatedCluster>(elsewhere.env().clock, elsewhere.outside(), 1);
   const SnapshotPtr here = manager_->snapshot();
   auto second = Manager::open(options(), elsewhere.env(), {rows_, agents, {}, {}, {}});
-  if (!second) return report("restart", second.error().message);
+  if (!second) return report("start", second.error().message);
   const std::string difference = first_difference(here->state(), (*second)->snapshot()->state());
-  if (!difference.empty()) report("restart", difference);
+  if (!difference.empty()) report("start", difference);
   (*second)->abandon();
 }
 

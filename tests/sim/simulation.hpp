@@ -14,6 +14,7 @@
 #include "bai_manager/manual_env.hpp"
 #include "bai_manager/sim_agents.hpp"
 #include "runtime/random.hpp"
+#include "sim/shadow.hpp"
 
 namespace bai::sim {
 
@@ -26,6 +27,8 @@ enum class Bug : std::uint8_t {
   LostDestroy,     // a destroy is reported as done without having been sent
   BoastingAgent,   // more capacity is believed in than there is
   DroppedReply,    // a client's answer never comes
+  ForgottenField,  // storage does not keep one column of one table
+  LostWrite,       // storage acknowledges a commit and leaves one of its rows as it was
 };
 
 // The manager dies when storage has seen this many commits since the clients began.
@@ -61,8 +64,18 @@ struct Finding {
 
 struct Totals {
   std::uint64_t steps = 0, checks = 0, reloads = 0, restarts = 0, commits = 0;
+  std::uint64_t spoilt = 0;  // commits that a planted bug has touched
   std::uint64_t accepted = 0, refused = 0, calls = 0, ran = 0, batches = 0, preempted = 0;
 };
+
+// Decorators for the bugs; `bug` None gives `inner` back.
+std::shared_ptr<AgentGateway> plant_in_gateway(Bug bug, std::shared_ptr<AgentGateway> inner);
+struct PlantedStorage {
+  std::shared_ptr<Storage> storage;
+  std::function<void()> crash = [] {};  // what a crash does to a commit that is not durable yet
+  std::function<std::uint64_t()> spoilt = [] { return 0; };  // commits so far
+};
+PlantedStorage plant_in_storage(Bug bug, std::shared_ptr<Storage> inner);
 
 class Simulation {
  public:
@@ -133,6 +146,7 @@ class Simulation {
   void check_grants(const Snapshot& snapshot);
   void check_truth();
   void check_restart(const Snapshot& snapshot);  // what is stored is what is seen
+  void check_reload(const Snapshot& snapshot);   // now and then, by loading everything
   void check_orphans(const Snapshot& snapshot);
   void check_start();             // and a manager would start from it
   std::string unsettled() const;  // what still has to happen, or empty
@@ -145,12 +159,13 @@ class Simulation {
   const bool was_calm_;
   runtime::Random random_;
   ManualEnv world_;
+  std::unique_ptr<Shadow> shadow_;  // none: reading storage back would hide the bug
   std::shared_ptr<Storage> rows_;
   std::shared_ptr<FaultyStorage> storage_;
   std::shared_ptr<SimulatedCluster> cluster_;
   std::shared_ptr<AgentGateway> gateway_;
   std::unique_ptr<Manager> manager_;
-  std::function<void()> drop_late_commit_;
+  PlantedStorage planted_;
 
   std::map<SessionId, Accepted> accepted_;
   std::map<std::string, SessionId> accepted_names_;
@@ -174,11 +189,5 @@ class Simulation {
   std::vector<std::string> trace_;
   Totals totals_;
 };
-
-// Decorators for the bugs; `bug` None gives `inner` back.
-std::shared_ptr<AgentGateway> plant_in_gateway(Bug bug, std::shared_ptr<AgentGateway> inner);
-// `drop` is set to what a crash does to the commit that is not durable yet.
-std::shared_ptr<Storage> plant_in_storage(Bug bug, std::shared_ptr<Storage> inner,
-                                          std::function<void()>& drop);
 
 }  // namespace bai::sim

@@ -121,8 +121,12 @@ Options Simulation::options() const {
 }
 
 void Simulation::build() {
-  rows_ = plant_in_storage(config_.bug, std::shared_ptr<Storage>(make_memory_storage()),
-                           drop_late_commit_);
+  planted_ = plant_in_storage(config_.bug, std::shared_ptr<Storage>(make_memory_storage()));
+  rows_ = planted_.storage;
+  if (config_.bug != Bug::LateCommit) {
+    shadow_ = std::make_unique<Shadow>();
+    rows_ = shadow_->watch(rows_);
+  }
   storage_ = std::shared_ptr<FaultyStorage>(make_faulty_storage(rows_));
   cluster_ =
       std::make_shared<SimulatedCluster>(world_.env().clock, world_.outside(), config_.seed + 1);
@@ -155,7 +159,7 @@ void Simulation::crash_manager() {
   manager_->abandon();
   world_.forget_all();
   manager_.reset();
-  if (drop_late_commit_) drop_late_commit_();
+  planted_.crash();
   seen_.reset();
   calls_open_ = 0;
   for (const auto& creation : creations_) creation->is_in_flight = false;
@@ -173,6 +177,7 @@ void Simulation::restart_manager() {
   ++totals_.restarts;
   if (!open_manager()) return;
   check_snapshot(*manager_->snapshot());
+  check_reload(*manager_->snapshot());
 }
 
 void Simulation::load_fixture() {
@@ -238,6 +243,7 @@ bool Simulation::after_step() {
   }
   if (!manager_) return false;
   totals_.commits = storage_->commits();
+  totals_.spoilt = planted_.spoilt();
   const bool is_crash_point = config_.crash_point && !crash_point_over_ && commits_before_ > 0 &&
                               totals_.commits >= commits_before_ + config_.crash_point->commit;
   if (is_crash_point || (crash_in_steps_ && (*crash_in_steps_)-- == 0)) {
@@ -247,9 +253,6 @@ bool Simulation::after_step() {
   SnapshotPtr now = manager_->snapshot();
   if (now == seen_) return false;
   seen_ = std::move(now);
-  // Heartbeats publish, too; the whole is looked at when something was stored.
-  if (totals_.commits == seen_commits_) return false;
-  seen_commits_ = totals_.commits;
   check_snapshot(*seen_);
   return finding_.has_value();
 }
