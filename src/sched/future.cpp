@@ -25,11 +25,6 @@ std::vector<std::int64_t> Future::free_now(AgentIndex agent) const {
   return free;
 }
 
-std::optional<AgentIndex> Future::agent_of(const Held& held) const noexcept {
-  if (group_.agents.size() == 1 && group_.agents.id(0) == held.agent) return AgentIndex{0};
-  return group_.agents.find(held.agent);
-}
-
 // What a session of a reservation gives back stays with the reservation while it lasts.
 std::int64_t Future::release_time(const Held& held, std::int64_t end) const {
   if (end == kNeverEnds) return end;

@@ -85,12 +85,11 @@ class Future {
   class Walk;
 
   std::vector<std::int64_t> free_now(AgentIndex agent) const;  // a FreeRow
-  std::optional<AgentIndex> agent_of(const Held& held) const noexcept;
   // When what is held comes free for others; what should have ended ends right after now.
   std::int64_t release_time(const Held& held, std::int64_t end) const;
   bool is_made(AgentIndex agent) const { return profiles_.contains(agent); }
-  // Whether its amounts may do more than grow.
-  bool is_special(AgentIndex agent) const { return is_made(agent) || kept_.has(agent); }
+  // Whether what is free there may do more than grow.
+  bool is_special(AgentIndex agent) const { return promised_.contains(agent) || kept_.has(agent); }
   // With what comes free until `until`; later on it only has more.
   Profile& profile(AgentIndex agent, std::int64_t until = kNeverEnds);
   void add_releases(Profile& profile, AgentIndex agent, std::int64_t after, std::int64_t until);

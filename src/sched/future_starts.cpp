@@ -30,11 +30,10 @@ bool can_afford(std::size_t agents, const Future::Bounds& bounds, std::uint64_t&
 // Goes from time to time at which something comes free and counts on how many agents there is room.
 class Future::Walk {
  public:
-  // Over `those` (ordered), which get profiles, or over all agents.
+  // Over `those` (ordered).
   Walk(Future& future, const Request& request, Duration estimate, const AgentFilter& filter,
-       const Bounds& bounds, std::uint64_t& steps, const std::vector<AgentIndex>* those = nullptr)
+       const Bounds& bounds, std::uint64_t& steps, std::span<const AgentIndex> those)
       : future_(future),
-        agents_(future.group_.agents),
         estimate_(estimate),
         filter_(filter),
         bounds_(bounds),
@@ -53,27 +52,21 @@ class Future::Walk {
   }
 
   std::optional<Start> run() {
-    if (!can_afford(size(), bounds_, steps_)) return std::nullopt;
-    at_ = future_.now_;
-    theirs_ = future_.group_.held.end();
-    if (those_ != nullptr) {
-      at_ = std::max(at_, bounds_.from);  // profiles know of that time, too
-      for (const AgentIndex agent : *those_) future_.profile(agent);
-    } else {
-      theirs_ = future_.group_.held.begin();
-      for (const auto& [agent, releases] : future_.started_.all()) future_.profile(agent);
-      for (const auto& [from, agent] : future_.kept_.by_start()) future_.profile(agent);
-      if (!future_.mirror_.reservations().empty()) profile_reserved();
-    }
-    for (Kind& kind : kinds_) kind.rooms.assign(size(), 0);
-    for (std::size_t i = 0; i < size(); ++i) recount(i);
+    if (!can_afford(those_.size(), bounds_, steps_)) return std::nullopt;
+    for (const AgentIndex agent : those_) future_.profile(agent);
+    for (Kind& kind : kinds_) kind.rooms.assign(those_.size(), 0);
+    at_ = std::max(future_.now_, bounds_.from);
+    for (std::size_t place = 0; place < those_.size(); ++place) recount(place);
     while (at_ < bounds_.limit && steps_ < bounds_.steps) {
-      const bool may_start = at_ >= bounds_.from;
-      if (auto start = may_start ? attempt() : std::nullopt) return start;
-      at_ = std::min(next_of_theirs(), next_of_profiles());
-      if (!may_start) at_ = std::min(at_, bounds_.from);
-      if (at_ >= bounds_.limit || at_ == kNeverEnds) return std::nullopt;
-      move_on();
+      if (auto start = attempt()) return start;
+      if (due_.empty()) return std::nullopt;
+      at_ = due_.top().first;
+      touched_.clear();
+      for (; !due_.empty() && due_.top().first == at_; due_.pop()) {
+        touched_.push_back(due_.top().second);
+      }
+      for (const std::size_t place : touched_) recount(place);
+      steps_ += touched_.size();
     }
     return std::nullopt;
   }
@@ -84,80 +77,27 @@ class Future::Walk {
     std::size_t wanted, room;        // `room` over all agents, each counted up to `wanted`
     std::vector<std::size_t> rooms;  // by place
   };
-  using Due = std::pair<std::int64_t, std::size_t>;
-
-  // Places: of agents among those that are walked over.
-  std::size_t size() const noexcept { return those_ != nullptr ? those_->size() : agents_.size(); }
-  AgentIndex agent_at(std::size_t place) const noexcept {
-    return those_ != nullptr ? (*those_)[place] : static_cast<AgentIndex>(place);
-  }
-
-  // What comes free of a reservation's comes free for it.
-  void profile_reserved() {
-    for (const auto& [key, held] : future_.group_.held) {
-      if (future_.mirror_.reservation_of(held->session) == nullptr) continue;
-      if (const auto agent = future_.agent_of(*held)) future_.profile(*agent);
-    }
-  }
-
-  std::int64_t next_of_theirs() const {
-    if (theirs_ == future_.group_.held.end()) return kNeverEnds;
-    const std::int64_t end = theirs_->first.first;
-    return end == kNeverEnds ? end : std::max(end, future_.now_ + 1);
-  }
-  std::int64_t next_of_profiles() const { return due_.empty() ? kNeverEnds : due_.top().first; }
-
-  void move_on() {
-    touched_.clear();
-    for (; next_of_theirs() == at_; ++theirs_) {
-      if (const auto agent = future_.agent_of(*theirs_->second)) {
-        release(*agent, theirs_->second->slots);
-      }
-    }
-    for (; next_of_profiles() == at_; due_.pop()) touched_.push_back(due_.top().second);
-    for (const std::size_t place : touched_) recount(place);
-    steps_ += touched_.size();
-  }
-
-  // Profiles know of it.
-  void release(AgentIndex agent, const std::vector<SlotRequest>& slots) {
-    if (future_.is_made(agent)) return;
-    give(free_of(agent), slots, 1, 1);
-    touched_.push_back(agent);
-  }
-
-  std::vector<std::int64_t>& free_of(AgentIndex agent) {
-    const auto [it, is_new] = free_.try_emplace(agent);
-    if (is_new) it->second = future_.free_now(agent);
-    return it->second;
-  }
+  using Due = std::pair<std::int64_t, std::size_t>;  // place: of an agent among `those_`
 
   // Devices are known for what is there now only.
-  std::size_t room_on(AgentIndex agent, const Requirement& requirement, std::size_t most) {
-    if (future_.is_made(agent)) {
-      const Profile& profile = future_.profile(agent);
-      if (at_ < profile.first_change() && !agents_.fits(agent, requirement)) return 0;
-      return profile.room(at_, end_after(at_, estimate_), requirement, most);
-    }
-    if (const auto it = free_.find(agent); it != free_.end()) {
-      return copies(it->second, requirement, most);
-    }
-    if (!agents_.fits(agent, requirement)) return 0;
-    const bool places_count = future_.container_limit_ != kNoContainerLimit;
-    return most == 1 && !places_count ? 1 : copies(future_.free_now(agent), requirement, most);
+  std::size_t room_on(AgentIndex agent, const Requirement& requirement, std::size_t most) const {
+    const Profile& profile = future_.profile(agent);
+    const bool is_now = at_ < profile.first_change();
+    if (is_now && !future_.group_.agents.fits(agent, requirement)) return 0;
+    return profile.room(at_, end_after(at_, estimate_), requirement, most);
   }
 
   void recount(std::size_t place) {
-    const AgentIndex agent = agent_at(place);
+    const AgentIndex agent = those_[place];
     bool is_candidate = false;
     for (Kind& kind : kinds_) {
-      if (!suits(agents_, agent, *kind.requirement, filter_)) continue;
+      if (!suits(future_.group_.agents, agent, *kind.requirement, filter_)) continue;
       is_candidate = true;
       const std::size_t room = room_on(agent, *kind.requirement, kind.wanted);
       kind.room += room - kind.rooms[place];
       kind.rooms[place] = room;
     }
-    if (!is_candidate || !future_.is_made(agent)) return;
+    if (!is_candidate) return;
     const std::int64_t next = future_.profile(agent).next_change(at_, estimate_);
     if (next != kNeverEnds) due_.emplace(next, place);
   }
@@ -175,9 +115,9 @@ class Future::Walk {
       std::optional<AgentIndex> chosen;
       // What was given since leaves no more room on those that were looked at.
       std::size_t& at = from[static_cast<std::size_t>(&kind - kinds_.data())];
-      for (; at < size(); ++at, ++steps_) {
+      for (; at < those_.size(); ++at, ++steps_) {
         if (kind.rooms[at] == 0) continue;
-        const AgentIndex agent = agent_at(at);
+        const AgentIndex agent = those_[at];
         auto& already = given[agent];
         if (!room_beside(agent, already, requirement, kind.wanted)) continue;
         already.push_back(&requirement);
@@ -202,11 +142,6 @@ class Future::Walk {
       add(together, other->slots);
       together.containers += other->containers;
     }
-    if (!future_.is_made(agent)) {
-      const auto known = free_.find(agent);  // not free_of(): who is in there has changed
-      return copies(known != free_.end() ? known->second : future_.free_now(agent), together, 1) ==
-             1;
-    }
     return future_.profile(agent).room(at_, end_after(at_, estimate_), together, 1) == 1;
   }
 
@@ -222,17 +157,14 @@ class Future::Walk {
   }
 
   Future& future_;
-  const AgentTable& agents_;
   Duration estimate_;
   const AgentFilter& filter_;
   Bounds bounds_;
   std::uint64_t& steps_;
   std::span<const Requirement> requirements_;
-  const std::vector<AgentIndex>* those_;
+  std::span<const AgentIndex> those_;
   std::vector<Kind> kinds_;
-  std::map<EndKey, const Held*>::const_iterator theirs_;
-  std::unordered_map<AgentIndex, std::vector<std::int64_t>> free_;  // where it is not as now
-  std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;  // of agents with a profile
+  std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
   std::vector<std::size_t> touched_;
   std::int64_t at_ = 0;
 };
@@ -270,7 +202,7 @@ std::vector<AgentIndex> Future::special_devices(const Requirement& requirement) 
       agents.push_back(agent);
     }
   };
-  for (const auto& [agent, profile] : profiles_) look_at(agent);
+  for (const auto& [agent, count] : promised_) look_at(agent);
   for (const auto& [from, agent] : kept_.by_start()) look_at(agent);
   std::ranges::sort(agents);
   agents.erase(std::ranges::unique(agents).begin(), agents.end());
@@ -289,6 +221,7 @@ std::optional<Future::Start> Future::earliest_anywhere(const Requirement& requir
     const auto& [at, agent] = *next;
     ++steps;
     if (best && std::pair(best->at, best->agents.front()) < *next) break;
+    if (filter.excludes(agent)) continue;
     if (!is_special(agent) && !times.is_rough(agent)) return Start{at, {agent}};
     if (std::ranges::binary_search(looked_at, agent)) continue;
     Bounds earlier = bounds;
@@ -301,59 +234,79 @@ std::optional<Future::Start> Future::earliest_anywhere(const Requirement& requir
   return best;
 }
 
-// Of agents on which nothing is promised as many as there are kernels decide when there is room for
-// all: each of them has room for one from its time on.
+// For each kind of kernel as many agents on which nothing is promised as there are kernels: each of
+// them has room for one from its time on, so that all find room, whichever the others take. Where
+// there are fewer, all that ever have room.
 std::optional<Future::Start> Future::earliest_gang(const Request& request, Duration estimate,
                                                    const AgentFilter& filter, const Bounds& bounds,
                                                    std::uint64_t& steps) {
-  const Requirement& requirement = request.requirements.front();
-  const StartTimes& times =
-      times_.refreshed(mirror_, group_, started_, requirement, container_limit_);
-  const std::size_t wanted = request.requirements.size();
-  std::vector<AgentIndex> those = special_devices(requirement);
-  const auto add = [&](AgentIndex agent) {
-    const auto at = std::ranges::lower_bound(those, agent);
-    if (at == those.end() || *at != agent) those.insert(at, agent);
-    return !is_special(agent) && !times.is_rough(agent);
+  const auto& requirements = request.requirements;
+  std::vector<const Requirement*> kinds;
+  for (const Requirement& requirement : requirements) {
+    const bool is_known =
+        std::ranges::any_of(kinds, [&](const Requirement* r) { return r->id == requirement.id; });
+    if (!is_known) kinds.push_back(&requirement);
+  }
+  // `next` begins anew with the times of each kind.
+  const auto walk = [&](const Bounds& within, const auto& next) {
+    std::vector<AgentIndex> those;
+    for (const Requirement* kind : kinds) {
+      const auto special = special_devices(*kind);
+      those.insert(those.end(), special.begin(), special.end());
+      const StartTimes& times =
+          times_.refreshed(mirror_, group_, started_, *kind, container_limit_);
+      auto order = next(times);
+      for (std::size_t plain = 0; plain < requirements.size(); ++steps) {
+        const std::optional<AgentIndex> agent = order();
+        if (!agent) break;
+        if (filter.excludes(*agent)) continue;
+        those.push_back(*agent);
+        if (!is_special(*agent) && !times.is_rough(*agent)) ++plain;
+      }
+    }
+    std::ranges::sort(those);
+    those.erase(std::ranges::unique(those).begin(), those.end());
+    return Walk(*this, request, estimate, filter, within, steps, those).run();
   };
-  StartTimes::InOrder order(times, now_, bounds.from, bounds.limit);
-  for (std::size_t plain = 0; plain < wanted;) {
-    const auto next = order.next();
-    if (!next) break;
-    if (add(next->second)) ++plain;
-  }
-  const auto first = Walk(*this, request, estimate, filter, bounds, steps, &those).run();
-  if (!first) return std::nullopt;
+  auto first = walk(bounds, [&](const StartTimes& times) {
+    return [order = StartTimes::InOrder(times, now_, bounds.from, bounds.limit)]() mutable {
+      const auto next = order.next();
+      return next ? std::optional(next->second) : std::nullopt;
+    };
+  });
+  if (!first) return first;
   // At that time others may come first.
-  those = special_devices(requirement);
-  std::size_t plain = 0;
-  for (AgentIndex from = 0; plain < wanted;) {
-    const auto agent = times.first_by(first->at, now_, from);
-    if (!agent) break;
-    if (add(*agent)) ++plain;
-    from = *agent + 1;
-  }
-  return Walk(*this, request, estimate, filter, {.from = first->at, .limit = first->at + 1}, steps,
-              &those)
-      .run();
+  const std::int64_t at = first->at;
+  auto start = walk({.from = at, .limit = at + 1}, [&](const StartTimes& times) {
+    return [&times, this, at, from = AgentIndex{0}]() mutable {
+      const auto agent = times.first_by(at, now_, from);
+      if (agent) from = *agent + 1;
+      return agent;
+    };
+  });
+  return start ? start : first;
 }
 
 std::optional<Future::Start> Future::earliest(const Request& request, Duration estimate,
                                               const AgentFilter& filter, const Bounds& bounds,
                                               std::uint64_t& steps) {
   const auto& requirements = request.requirements;
-  if (steps >= bounds.steps) return std::nullopt;
+  if (steps >= bounds.steps || requirements.empty()) return std::nullopt;
+  std::vector<AgentIndex> members;
   const std::vector<AgentIndex>* those = filter.within;
   if (those == nullptr && filter.strict) those = &filter.designated;
-  if (those != nullptr && requirements.size() == 1) {
+  if (those == nullptr && filter.neighbours != nullptr && filter.neighbours->is_bound()) {
+    for (const auto& [agent, sessions] : filter.neighbours->members) members.push_back(agent);
+    those = &members;
+  }
+  const bool is_gang = requirements.size() > 1;
+  if (those != nullptr && is_gang) {
+    return Walk(*this, request, estimate, filter, bounds, steps, *those).run();
+  }
+  if (those != nullptr) {
     return earliest_among(*those, requirements.front(), estimate, filter, bounds, steps);
   }
-  const bool alike = std::ranges::all_of(
-      requirements, [&](const Requirement& r) { return r.id == requirements.front().id; });
-  if (requirements.empty() || those != nullptr || filter.may_exclude() || !alike) {
-    return Walk(*this, request, estimate, filter, bounds, steps, those).run();
-  }
-  if (requirements.size() > 1) return earliest_gang(request, estimate, filter, bounds, steps);
+  if (is_gang) return earliest_gang(request, estimate, filter, bounds, steps);
   return earliest_anywhere(requirements.front(), estimate, filter, bounds, steps);
 }
 

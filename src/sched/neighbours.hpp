@@ -26,6 +26,10 @@ struct Neighbours {
     if (!strict || members.empty()) return false;
     return (direction == PlacementDirection::Spread) == (on(agent) > 0);
   }
+  // Whether only agents that have members are left.
+  bool is_bound() const noexcept {
+    return strict && direction == PlacementDirection::Pack && !members.empty();
+  }
   // The smaller the better.
   std::int64_t rank(AgentIndex agent) const noexcept {
     const std::int64_t here = on(agent);

@@ -324,6 +324,7 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
   const std::uint64_t key = std::uint64_t{waiting.topology} << 32 | waiting.session.request;
   if (is_alike) {
     if (const auto known = failures_.find(key); known != failures_.end()) {
+      if (redeem(at, waiting, filter, neighbours)) return true;
       auto failure = known->second;
       // Before it is promised anything: its own promise would stand in its way.
       if (failure->blocks && preempt(waiting, nullptr)) return true;
@@ -341,6 +342,7 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
   Miss miss;
   if (place_close(waiting, filter, neighbours, miss)) return true;
   if (miss.failure == nullptr && place_kernels(waiting, filter, neighbours, &miss)) return true;
+  if (redeem(at, waiting, filter, neighbours)) return true;
   // Nothing is given back during a pass: who asks for the same fails the same way.
   if (is_alike && miss.candidates == 0 && !miss.barred &&
       (waiting.topology == 0 || !future_.has_promises())) {

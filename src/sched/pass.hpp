@@ -61,12 +61,13 @@ struct GroupMemory {
   };
   std::shared_ptr<const ResourceGroup> settings;  // that `policies` were made from
   std::optional<Result<PolicySet>> policies;
-  std::vector<Arrival> walked;    // sessions whose last reason was their own
-  std::vector<Arrival> arrivals;  // not looked at yet
-  std::string notice;             // said last about `settings`
-  std::string told_to_all;        // the message that everyone in the queue got; usually empty
-  ScoreCache scores;              // of the policies' selector
-  PromiseMemory promises;
+  std::vector<Arrival> walked;      // sessions whose last reason was their own
+  std::vector<Arrival> arrivals;    // not looked at yet
+  std::string notice;               // said last about `settings`
+  std::string told_to_all;          // the message that everyone in the queue got; usually empty
+  ScoreCache scores;                // of the policies' selector
+  PromiseMemory promises;           // of conservative backfill
+  std::optional<KeptPromise> head;  // of easy backfill, where its kernels are several
   Choices choices;
   StartTimesCache start_times;
   ReservedMemory reserved;
@@ -167,6 +168,12 @@ class GroupPass {
   // A start for a session that has no room now, as far as the queue discipline gives one.
   std::optional<Future::Start> promise(PendingIndex at, const Waiting& waiting,
                                        const AgentFilter& filter);
+  void stand_by_promise(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
+                        std::optional<Future::Start>& start);
+  bool redeem(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
+              Neighbours* neighbours);
+  bool start_on(const std::vector<AgentIndex>& agents, const Waiting& waiting,
+                const AgentFilter& filter, Neighbours* neighbours);
   std::optional<Future::Start> promise_for_good(PendingIndex at, const Waiting& waiting,
                                                 const AgentFilter& filter);
   std::optional<Future::Start> expect(const Waiting& waiting, const AgentFilter& filter,

@@ -176,7 +176,10 @@ sched::PassResult Planner::Impl::ask(PendingIndex session, Timestamp now, std::u
       auto alone = ask_once(group, memory, session, true, now, seed);
       if (alone.placements.empty() || group.pending == 1) return alone;
     }
-    if (at < memories.size()) memory.promises = memories[at].promises;
+    if (at < memories.size()) {
+      memory.promises = memories[at].promises;
+      memory.head = memories[at].head;
+    }
     return ask_once(group, memory, session, false, now, seed);
   } catch (const std::exception& thrown) {
     error = thrown.what();

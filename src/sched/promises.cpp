@@ -5,6 +5,40 @@
 
 namespace bai::sched {
 
+KeptPromise keep_promise(const Mirror& mirror, const Group& group, PendingIndex session,
+                         Future::Start start) {
+  const Waiting& waiting = mirror.waiting(session);
+  KeptPromise promise{session,
+                      waiting.generation,
+                      waiting.session.request,
+                      mirror.request_generation(waiting.session.request),
+                      waiting.session.estimate,
+                      std::move(start),
+                      {}};
+  for (const AgentIndex agent : promise.start.agents) {
+    promise.agents.push_back(group.agents.id(agent));
+  }
+  return promise;
+}
+
+bool is_wanted(const Mirror& mirror, const Group& group, const KeptPromise& promise) {
+  const Waiting& waiting = mirror.waiting(promise.session);
+  const PendingSession& session = waiting.session;
+  return waiting.queued && waiting.generation == promise.generation &&
+         &mirror.group(waiting.group) == &group && session.request == promise.request &&
+         mirror.request_generation(session.request) == promise.request_generation &&
+         session.estimate == promise.estimate;
+}
+
+bool renumber(const Group& group, KeptPromise& promise) {
+  for (std::size_t i = 0; i < promise.agents.size(); ++i) {
+    const auto at = group.agents.find(promise.agents[i]);
+    if (!at) return false;
+    promise.start.agents[i] = *at;
+  }
+  return true;
+}
+
 Promises::Promises(const Mirror& mirror, const Group& group, PromiseMemory& memory, Future& future,
                    bool has_reservations)
     : mirror_(mirror),
@@ -52,21 +86,10 @@ void Promises::remember(bool is_whole) {
 }
 
 bool Promises::is_valid(KeptPromise& promise) {
-  if (memory_.settings_epoch != group_.agents.settings_epoch()) {
-    for (std::size_t i = 0; i < promise.agents.size(); ++i) {
-      const auto at = group_.agents.find(promise.agents[i]);
-      if (!at) return false;
-      promise.start.agents[i] = *at;
-    }
+  if (memory_.settings_epoch != group_.agents.settings_epoch() && !renumber(group_, promise)) {
+    return false;
   }
-  const Waiting& waiting = mirror_.waiting(promise.session);
-  const PendingSession& session = waiting.session;
-  if (waiting.queued && waiting.generation == promise.generation &&
-      &mirror_.group(waiting.group) == &group_ && session.request == promise.request &&
-      mirror_.request_generation(session.request) == promise.request_generation &&
-      session.estimate == promise.estimate) {
-    return true;
-  }
+  if (is_wanted(mirror_, group_, promise)) return true;
   free(promise);
   return false;
 }
@@ -80,21 +103,6 @@ std::vector<PendingIndex> Promises::undrawn() const {
   std::vector<PendingIndex> sessions;
   for (const auto& [number, session] : order) sessions.push_back(session);
   return sessions;
-}
-
-KeptPromise Promises::make(PendingIndex session, const Waiting& waiting,
-                           Future::Start start) const {
-  KeptPromise promise{session,
-                      waiting.generation,
-                      waiting.session.request,
-                      mirror_.request_generation(waiting.session.request),
-                      waiting.session.estimate,
-                      std::move(start),
-                      {}};
-  for (const AgentIndex agent : promise.start.agents) {
-    promise.agents.push_back(group_.agents.id(agent));
-  }
-  return promise;
 }
 
 void Promises::lay(KeptPromise promise) {

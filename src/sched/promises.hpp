@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "sched/future.hpp"
@@ -20,6 +21,13 @@ struct KeptPromise {
   Future::Start start;
   std::vector<AgentId> agents;  // as in `start`, whose numbers may be from an older pass
 };
+
+KeptPromise keep_promise(const Mirror& mirror, const Group& group, PendingIndex session,
+                         Future::Start start);
+// Whether the session still wants what it was promised for.
+bool is_wanted(const Mirror& mirror, const Group& group, const KeptPromise& promise);
+// Brings numbers of agents up to date. False: one of them has left.
+bool renumber(const Group& group, KeptPromise& promise);
 
 // What a resource group remembers of its promises between passes.
 struct PromiseMemory {
@@ -57,7 +65,9 @@ class Promises {
   bool has(PendingIndex session) const noexcept { return laid_.contains(session); }
   std::vector<PendingIndex> undrawn() const;  // not looked at in this pass, in order
 
-  KeptPromise make(PendingIndex session, const Waiting& waiting, Future::Start start) const;
+  KeptPromise make(PendingIndex session, Future::Start start) const {
+    return keep_promise(mirror_, group_, session, std::move(start));
+  }
   void lay(KeptPromise promise);
   // Takes the session's promise back while it is looked at; nothing: it has none.
   std::optional<KeptPromise> lift(PendingIndex session);

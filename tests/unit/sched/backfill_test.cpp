@@ -269,6 +269,9 @@ struct RandomLoad {
       std::vector<KernelSpec> kernels(
           static_cast<std::size_t>(draw(0, 5) == 0 ? draw(2, agents + 1) : 1),
           KernelSpec{cpu(std::to_string(draw(1, cores_max)))});
+      if (kernels.size() > 1 && draw(0, 1) == 0) {
+        kernels.back() = {cpu(std::to_string(draw(1, cores_max)))};
+      }
       const auto id = world.batch(kernels, draw(1, 60));
       if (draw(0, 3) == 0) line.runtime[id] = 1;
       if (has_priorities && draw(0, 9) == 0) {

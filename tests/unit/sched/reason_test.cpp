@@ -290,13 +290,17 @@ TEST_CASE("a look into the future that would take too many steps is not begun") 
   sched::StartTimesCache times;
   const sched::KeptAmounts kept;
   sched::Future future(mirror, group, at_second(kNow), times, kept);
+  std::vector<AgentIndex> all;
+  for (AgentIndex a = 0; a < group.agents.size(); ++a) all.push_back(a);
+  sched::AgentFilter within;
+  within.within = &all;
   sched::Future::Bounds bounds;
   bounds.steps = 19;
   std::uint64_t steps = 0;
-  CHECK_FALSE(future.earliest(request, seconds(1), {}, bounds, steps).has_value());
+  CHECK_FALSE(future.earliest(request, seconds(1), within, bounds, steps).has_value());
   CHECK(steps == 19);
   steps = 0;
   bounds.steps = 100;
-  CHECK(future.earliest(request, seconds(1), {}, bounds, steps).has_value());
+  CHECK(future.earliest(request, seconds(1), within, bounds, steps).has_value());
   CHECK(steps <= 41);
 }

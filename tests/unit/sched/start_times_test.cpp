@@ -201,6 +201,16 @@ TEST_CASE("the earliest start by what is kept is the one that a look at every ag
           continue;
         }
         sched::AgentFilter anywhere, everywhere;
+        sched::Neighbours neighbours;
+        if (load.draw(0, 2) == 0) {
+          neighbours.strict = true;
+          neighbours.direction =
+              load.draw(0, 1) == 0 ? PlacementDirection::Spread : PlacementDirection::Pack;
+          for (std::int64_t i = load.draw(0, 3); i > 0; --i) {
+            neighbours.count(all[load.draw.random() % all.size()], 1);
+          }
+          anywhere.neighbours = everywhere.neighbours = &neighbours;
+        }
         everywhere.within = &all;
         std::uint64_t steps = 0;
         const auto start = future.earliest(request, session.estimate, anywhere, bounds, steps);
@@ -228,4 +238,42 @@ TEST_CASE("the earliest start by what is kept is the one that a look at every ag
   CHECK(found > 10'000);
   CHECK(later > 5'000);
   CHECK(taken > 50);
+}
+
+TEST_CASE("different kernels and strict groups are foreseen without a look at every agent") {
+  World world;
+  constexpr int kAgents = 500;
+  for (int a = 0; a < kAgents; ++a) {
+    const std::string id = "a" + std::to_string(1000 + a);
+    world.agent(id, {{"cpu", "8"}});
+    world.running(id, {{"cpu", "8"}}, kNow - 10, 500 - a + 10);
+  }
+  const auto gang = world.batch({{{{"cpu", "3"}}}, {{{"cpu", "6"}}}, {{{"cpu", "6"}}}}, 10);
+  const auto single = world.batch({{{{"cpu", "3"}}}}, 10);
+  world.group();
+  world.feed();
+  auto& mirror = const_cast<sched::Mirror&>(world.planner.mirror());
+  const sched::Group& group = mirror.group(0);
+  sched::StartTimesCache times;
+  const sched::KeptAmounts kept;
+  sched::Future future(mirror, group, at_second(kNow), times, kept);
+  const auto ask = [&](const SessionId& id, const sched::AgentFilter& filter) {
+    const PendingSession& session = mirror.waiting(*mirror.find_waiting(id)).session;
+    std::uint64_t steps = 0;
+    const auto start = future.earliest(mirror.request(session.request), session.estimate, filter,
+                                       sched::Future::Bounds{}, steps);
+    CHECK(steps < 100);
+    return start ? start->at : 0;
+  };
+  CHECK(ask(gang, {}) == at_second(kNow + 3).ns);
+  sched::Neighbours neighbours;
+  neighbours.strict = true;
+  for (const AgentIndex agent : {kAgents - 1, kAgents - 3}) neighbours.count(agent, 1);
+  sched::AgentFilter filter;
+  filter.neighbours = &neighbours;
+  neighbours.direction = PlacementDirection::Spread;
+  CHECK(ask(single, filter) == at_second(kNow + 2).ns);
+  neighbours.direction = PlacementDirection::Pack;
+  CHECK(ask(single, filter) == at_second(kNow + 1).ns);
+  CHECK(ask(gang, filter) == 0);  // two agents are too few
 }
