@@ -334,18 +334,35 @@ std::optional<Preemption::Choice> Preemption::choose(const Requirement& requirem
                                                      const AgentFilter& filter,
                                                      std::span<const Victim> claimed) {
   std::optional<Choice> best;
-  for (const auto& [agent, victims] : on_agent_) {
+  const auto look_at = [&](AgentIndex agent) {
     const AgentTable& agents = group_.agents;
     if (!agents.takes_sessions(agent) || agents.architecture(agent) != requirement.architecture ||
         !agents.labels_match(agent, requirement.labels) || filter.excludes(agent) ||
         requirement.containers > filter.container_limit ||
         std::ranges::binary_search(filter.barred, agent)) {
-      continue;
+      return;
     }
     auto made = make_room(agent, requirement, filter.container_limit, claimed);
-    if (!made || made->empty()) continue;
+    if (!made || made->empty()) return;
     Choice choice{agent, std::move(*made)};
-    if (!best || is_less(choice.victims, best->victims)) best = std::move(choice);
+    const bool is_alike = best && best->victims == choice.victims;
+    if (!best || (is_alike ? agent < best->agent : is_less(choice.victims, best->victims))) {
+      best = std::move(choice);
+    }
+  };
+  if (rules_.order == PreemptionRules::Order::FewestSessions ||
+      rules_.order == PreemptionRules::Order::SmallestResources) {
+    for (const auto& [agent, victims] : on_agent_) look_at(agent);
+    return best;
+  }
+  // By the first who would go: nobody goes before the first who may be ended there.
+  std::unordered_set<AgentIndex> seen;
+  for (Victim v = 0; v < candidates_.size(); ++v) {
+    if (!candidates_[v].eligible || std::ranges::find(claimed, v) != claimed.end()) continue;
+    if (best && best->victims.front() < v) break;
+    for (const AgentIndex agent : candidates_[v].where) {
+      if (seen.insert(agent).second) look_at(agent);
+    }
   }
   return best;
 }

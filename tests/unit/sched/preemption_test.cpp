@@ -144,6 +144,55 @@ TEST_CASE("the smallest go first where that is the order") {
   CHECK(victims(s.w.plan(), id) == Victims{small});
 }
 
+TEST_CASE("of all agents it is the one on which the first to go comes first") {
+  std::size_t chosen = 0;
+  for (const char* order : {"oldest", "newest"}) {
+    for (std::uint64_t seed = 1; seed <= 150; ++seed) {
+      CAPTURE(order);
+      CAPTURE(seed);
+      // Victims in their order; empty: there is no room. `only`: the agent that it may go to.
+      const auto ended_on = [&](const std::string& only) {
+        std::mt19937_64 random(seed);
+        const auto pick = [&](std::uint64_t n) { return static_cast<std::int64_t>(random() % n); };
+        Site s(std::string(R"({"order": ")") + order + "\"}");
+        const auto agents = 2 + pick(5);
+        const auto name = [&](std::int64_t a) { return "a" + std::to_string(a % agents); };
+        for (std::int64_t a = 0; a < agents; ++a) s.w.agent(name(a), {{"cpu", "8"}});
+        std::map<SessionId, std::tuple<std::int64_t, std::int64_t, SessionId>> rank;
+        for (std::int64_t i = 0; i < 4 * agents; ++i) {
+          const std::int64_t priority = pick(3), since = 2000 + pick(20);
+          std::vector<Site::Run> kernels{{name(i), {{"cpu", std::to_string(1 + pick(2))}}}};
+          if (pick(4) == 0) kernels.push_back({name(i + pick(3)), {{"cpu", "0.1"}}});
+          const auto id = s.running(since, kernels, [&](Session& r) { r.job_priority = priority; });
+          rank[id] = {priority, *order == 'n' ? -since : since, id};
+        }
+        s.wants({std::to_string(3 + pick(5))}, 1 + pick(4), [&](Session& row) {
+          if (only.empty()) return;
+          row.designated_agents = {only};
+          row.resource_opts.set("agent_selection_policy", "strict");
+        });
+        std::pair<std::vector<decltype(rank)::mapped_type>, std::string> ended;
+        const Plan plan = s.w.plan();
+        if (plan.placements.empty()) return std::pair(ended, agents);
+        ended.second = agents_of(plan.placements[0]).front();
+        for (const SessionId& id : plan.placements[0].victims) ended.first.push_back(rank[id]);
+        std::ranges::sort(ended.first);
+        return std::pair(ended, agents);
+      };
+      const auto [anywhere, agents] = ended_on("");
+      if (!anywhere.second.empty() && anywhere.first.empty()) continue;  // there was room
+      auto best = decltype(anywhere)();
+      for (std::int64_t a = 0; a < agents; ++a) {
+        const auto here = ended_on("a" + std::to_string(a)).first;
+        if (!here.first.empty() && (best.first.empty() || here < best)) best = here;
+      }
+      CHECK(anywhere == best);
+      chosen += best.first.empty() ? 0 : 1;
+    }
+  }
+  CHECK(chosen > 100);
+}
+
 TEST_CASE("a session that was preempted itself preempts nobody") {
   Site s;
   s.w.agent("a", {{"cpu", "2"}});
