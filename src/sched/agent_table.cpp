@@ -8,12 +8,12 @@ namespace bai::sched {
 
 namespace {
 
-template <class T>
-void insert_at(std::vector<T>& values, AgentIndex at, T value) {
+template <class T, class Allocator>
+void insert_at(std::vector<T, Allocator>& values, AgentIndex at, T value) {
   values.insert(values.begin() + static_cast<std::ptrdiff_t>(at), std::move(value));
 }
-template <class T>
-void erase_at(std::vector<T>& values, AgentIndex at) {
+template <class T, class Allocator>
+void erase_at(std::vector<T, Allocator>& values, AgentIndex at) {
   values.erase(values.begin() + static_cast<std::ptrdiff_t>(at));
 }
 
@@ -50,9 +50,7 @@ void AgentTable::insert(AgentIndex at, const AgentId& id) {
   for (auto& sets : devices_) {
     if (!sets.empty()) insert_at(sets, at, DeviceSet{});
   }
-  insert_at(architectures_, at, std::uint32_t{0});
-  insert_at(containers_, at, std::uint32_t{0});
-  insert_at(takes_, at, std::uint8_t{0});
+  insert_at(briefs_, at, Brief{});
   for (SlotColumn& column : columns_) {
     if (column.capacity.empty()) continue;
     insert_at(column.capacity, at, kAbsentSlot);
@@ -64,7 +62,7 @@ void AgentTable::insert(AgentIndex at, const AgentId& id) {
 }
 
 void AgentTable::clear(AgentIndex at) {
-  if (takes_[at] != 0) {
+  if (briefs_[at].takes_sessions) {
     --taking_;
     for (SlotColumn& column : columns_) {
       if (!column.capacity.empty() && column.capacity[at] != kAbsentSlot) {
@@ -113,9 +111,7 @@ void AgentTable::erase(AgentIndex at) {
     if (!sets.empty()) erase_at(sets, at);
   }
   erase_at(ids_, at);
-  erase_at(architectures_, at);
-  erase_at(containers_, at);
-  erase_at(takes_, at);
+  erase_at(briefs_, at);
   for (SlotColumn& column : columns_) {
     if (column.capacity.empty()) continue;
     erase_at(column.capacity, at);
@@ -162,9 +158,8 @@ void AgentTable::set(AgentIndex at, const AgentFacts& facts) {
   ++facts_epoch_;
   if (!same_capacity(at, facts)) ++settings_epoch_;
   clear(at);
-  architectures_[at] = facts.architecture;
-  takes_[at] = facts.takes_sessions ? 1 : 0;
-  containers_[at] = facts.containers;
+  Brief& brief = briefs_[at];
+  brief = {facts.architecture, facts.containers, 0, facts.takes_sessions};
   if (labels_[at] != facts.labels) {
     labels_[at] = facts.labels;
     ++labels_version_;
@@ -184,6 +179,7 @@ void AgentTable::set(AgentIndex at, const AgentFacts& facts) {
     const std::int64_t granted = slot < facts.granted.size() ? facts.granted[slot] : 0;
     column.capacity[at] = amount;
     column.observed[at] = column.free[at] = writable_row(at)[slot] = amount - granted;
+    if (amount > granted && slot < kBriefSlots) brief.some |= std::uint32_t{1} << slot;
     if (facts.takes_sessions) column.total += amount;
   }
 }
@@ -253,9 +249,9 @@ void AgentTable::take(AgentIndex at, const Requirement& requirement, int sign) n
     if (r.units != 0) row[r.slot] -= sign * r.units;
   }
   if (sign > 0) {
-    containers_[at] += requirement.containers;
+    briefs_[at].containers += requirement.containers;
   } else {
-    containers_[at] -= requirement.containers;
+    briefs_[at].containers -= requirement.containers;
   }
   note(at);
 }
@@ -265,12 +261,12 @@ void AgentTable::match(AgentIndex first, std::size_t count, const Requirement& r
   const std::uint32_t room =
       requirement.containers <= container_limit ? container_limit - requirement.containers : 0;
   const bool never = requirement.containers > container_limit;
-  const std::uint32_t* architecture = architectures_.data() + first;
-  const std::uint32_t* containers = containers_.data() + first;
-  const std::uint8_t* takes = takes_.data() + first;
+  const Brief* briefs = briefs_.data() + first;
   for (std::size_t i = 0; i < count; ++i) {
-    out[i] = static_cast<std::uint8_t>(takes[i] & (architecture[i] == requirement.architecture) &
-                                       (containers[i] <= room) & !never);
+    const Brief& brief = briefs[i];
+    out[i] = static_cast<std::uint8_t>(brief.takes_sessions &
+                                       (brief.architecture == requirement.architecture) &
+                                       (brief.containers <= room) & !never);
   }
   if (requirement.labels != 0) {
     const std::uint8_t* has = rules_[requirement.labels].match.data() + first;

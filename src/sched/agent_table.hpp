@@ -77,9 +77,9 @@ class AgentTable {
   void set(AgentIndex at, const AgentFacts& facts);
 
   const AgentId& id(AgentIndex at) const noexcept { return ids_[at]; }
-  std::uint32_t architecture(AgentIndex at) const noexcept { return architectures_[at]; }
-  bool takes_sessions(AgentIndex at) const noexcept { return takes_[at] != 0; }
-  std::uint32_t containers(AgentIndex at) const noexcept { return containers_[at]; }
+  std::uint32_t architecture(AgentIndex at) const noexcept { return briefs_[at].architecture; }
+  bool takes_sessions(AgentIndex at) const noexcept { return briefs_[at].takes_sessions; }
+  std::uint32_t containers(AgentIndex at) const noexcept { return briefs_[at].containers; }
   const Labels& labels(AgentIndex at) const noexcept { return labels_[at]; }
   std::string_view label(AgentIndex at, std::string_view name) const noexcept;  // or empty
 
@@ -97,6 +97,10 @@ class AgentTable {
   std::int64_t observed(AgentIndex at, SlotIndex slot) const noexcept {
     const SlotColumn* c = known_column(slot);
     return c != nullptr ? c->observed[at] : 0;
+  }
+  // Whether observed() is above 0.
+  bool has_some(AgentIndex at, SlotIndex slot) const noexcept {
+    return slot < kBriefSlots ? (briefs_[at].some >> slot & 1) != 0 : observed(at, slot) > 0;
   }
   // What is free, by slot, side by side for who looks at one agent; kAbsentFree where it lacks the
   // slot. Has at least column_count() entries.
@@ -148,6 +152,15 @@ class AgentTable {
   std::uint64_t facts_epoch() const noexcept { return facts_epoch_; }
 
  private:
+  static constexpr SlotIndex kBriefSlots = 32;
+  // What is asked of every agent that is looked at, in one place.
+  struct Brief {
+    std::uint32_t architecture = 0;
+    std::uint32_t containers = 0;
+    std::uint32_t some = 0;  // of the first slots: whether observed() is above 0, a bit each
+    bool takes_sessions = false;
+  };
+
   const SlotColumn* known_column(SlotIndex slot) const noexcept {
     return slot < columns_.size() && !columns_[slot].capacity.empty() ? &columns_[slot] : nullptr;
   }
@@ -171,8 +184,7 @@ class AgentTable {
   };
 
   std::vector<AgentId> ids_;
-  std::vector<std::uint32_t> architectures_, containers_;
-  std::vector<std::uint8_t> takes_;
+  std::vector<Brief, base::LargePages<Brief>> briefs_;
   std::vector<Labels> labels_;
   mutable std::vector<SlotColumn> columns_;  // by slot
   mutable std::size_t columns_seen_ = 0;     // entries of `changed_` that their `free` has followed

@@ -21,7 +21,6 @@ constexpr std::uint64_t ones(unsigned bits) {
 }  // namespace
 
 AgentKey::AgentKey(OrderShape shape) : shape_(std::move(shape)) {
-  unwanted_.resize(shape_.unwanted.size());
   lanes_ = std::min(kLanes, shape_.needed.size());
   for (const KeyPart& part : shape_.parts) {
     Part& p = parts_.emplace_back();
@@ -40,10 +39,6 @@ void AgentKey::find_columns(const AgentTable& agents) {
     return found;
   };
   for (const SlotIndex slot : shape_.needed) empty_ |= column(slot) == nullptr;
-  for (std::size_t i = 0; i < unwanted_.size(); ++i) {
-    const SlotColumn* c = column(shape_.unwanted[i]);
-    unwanted_[i] = c != nullptr ? c->observed.data() : nullptr;
-  }
   for (Part& part : parts_) part.exists = column(part.slot) != nullptr;
 }
 
@@ -91,8 +86,8 @@ bool AgentKey::read(AgentIndex agent, Reading& reading) const noexcept {
   }
   reading.band = 0;
   if (shape_.by_unused) {
-    for (const std::int64_t* observed : unwanted_) {
-      reading.band += static_cast<std::uint32_t>(observed != nullptr && observed[agent] > 0);
+    for (const SlotIndex slot : shape_.unwanted) {
+      reading.band += static_cast<std::uint32_t>(agents_->has_some(agent, slot));
     }
   }
   reading.code = code(agent, row);

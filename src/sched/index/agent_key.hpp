@@ -72,9 +72,8 @@ class AgentKey {
 
   OrderShape shape_;
   std::vector<Part> parts_;
-  std::vector<const std::int64_t*> unwanted_;  // columns: observed
-  std::size_t lanes_ = 0;                      // of the needed slots
-  std::size_t coded_ = 0;                      // parts in the code
+  std::size_t lanes_ = 0;  // of the needed slots
+  std::size_t coded_ = 0;  // parts in the code
   bool code_is_exact_ = false;
   mutable bool is_outgrown_ = false;
   bool is_attached_ = false;

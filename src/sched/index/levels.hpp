@@ -43,22 +43,9 @@ inline __m128i loaded(const Levels& levels) noexcept {
 inline bool covers(const Levels& has, const Levels& need) noexcept {
   return _mm_movemask_epi8(_mm_cmplt_epi16(loaded(has), loaded(need))) == 0;
 }
-// Whether some lane of `part`, which is nowhere above `top`, reaches it.
-inline bool reaches(const Levels& part, const Levels& top) noexcept {
-  return _mm_movemask_epi8(_mm_cmpeq_epi16(loaded(part), loaded(top))) != 0;
-}
 inline void raise(Levels& top, const Levels& by) noexcept {
   _mm_store_si128(reinterpret_cast<__m128i*>(top.lane.data()),
                   _mm_max_epi16(loaded(top), loaded(by)));
-}
-// The highest of every lane; `items` have `levels` and are at least one.
-template <class Item>
-Levels highest_of(const Item* items, std::size_t count) noexcept {
-  __m128i highest = loaded(items->levels);
-  for (std::size_t i = 1; i < count; ++i) highest = _mm_max_epi16(highest, loaded(items[i].levels));
-  Levels levels;
-  _mm_store_si128(reinterpret_cast<__m128i*>(levels.lane.data()), highest);
-  return levels;
 }
 
 #else
@@ -68,19 +55,8 @@ inline bool covers(const Levels& has, const Levels& need) noexcept {
   for (std::size_t i = 0; i < kLanes; ++i) all &= has.lane[i] >= need.lane[i];
   return all;
 }
-inline bool reaches(const Levels& part, const Levels& top) noexcept {
-  bool any = false;
-  for (std::size_t i = 0; i < kLanes; ++i) any |= part.lane[i] == top.lane[i];
-  return any;
-}
 inline void raise(Levels& top, const Levels& by) noexcept {
   for (std::size_t i = 0; i < kLanes; ++i) top.lane[i] = std::max(top.lane[i], by.lane[i]);
-}
-template <class Item>
-Levels highest_of(const Item* items, std::size_t count) noexcept {
-  Levels highest = items->levels;
-  for (std::size_t i = 1; i < count; ++i) raise(highest, items[i].levels);
-  return highest;
 }
 
 #endif

@@ -27,7 +27,7 @@ std::uint32_t OrderTree::new_node(std::uint8_t height, std::uint32_t band) {
     heads_.emplace_back();
     lows_.resize(lows_.size() + keys_.parts());
   }
-  heads_[node] = {0, kNowhere, 0, band, height, false};
+  heads_[node] = {0, kNowhere, band, 0, height, false};
   return node;
 }
 
@@ -37,7 +37,7 @@ void OrderTree::place(std::uint32_t node, std::uint32_t lane) noexcept {
     places_[ref] = node * kFanout + lane;
   } else {
     heads_[ref].parent = node;
-    heads_[ref].lane = lane;
+    heads_[ref].lane = static_cast<std::uint8_t>(lane);
   }
 }
 
@@ -59,12 +59,13 @@ std::uint32_t OrderTree::leaf_for(AgentIndex agent, std::uint64_t code,
     // The last one that does not begin behind the agent; the first one takes what is before it.
     // Without branches: where the agent goes is hard to foretell.
     const Entry* at = entries;
-    for (std::uint32_t count = heads_[node].count; count > 1;) {
+    for (std::uint32_t count = heads_[node].lanes(); count > 1;) {
       const std::uint32_t half = count / 2;
       at += half & (0U - static_cast<std::uint32_t>(at[half].code <= code));
       count -= half;
     }
     while (at > entries && at->code == code && starts_after(*at, agent)) --at;
+    if (heads_[node].height == 1) return at->ref;
     node = at->ref;
     prefetch_node(node);
   }
@@ -72,7 +73,8 @@ std::uint32_t OrderTree::leaf_for(AgentIndex agent, std::uint64_t code,
 }
 
 void OrderTree::append(std::uint32_t node, const Entry& entry) {
-  const std::uint32_t lane = heads_[node].count++;
+  const auto lane = static_cast<std::uint32_t>(std::countr_one(heads_[node].used));
+  heads_[node].used |= std::uint32_t{1} << lane;
   nodes_[node].entries[lane] = entry;
   place(node, lane);
 }
@@ -87,11 +89,14 @@ void OrderTree::lift(std::uint32_t node, const Levels& by) noexcept {
   }
 }
 
-// Something with these levels went away from `node`. What is above finds out when it is looked at.
-void OrderTree::loosen(std::uint32_t node, const Levels& gone) noexcept {
-  Head& head = heads_[node];
-  if (head.parent == kNowhere || head.is_loose) return;
-  head.is_loose = reaches(gone, nodes_[head.parent].entries[head.lane].levels);
+Levels OrderTree::highest_in(std::uint32_t node) const noexcept {
+  const Entry* entries = nodes_[node].entries.data();
+  std::uint32_t rest = heads_[node].used;
+  Levels highest = entries[std::countr_zero(rest)].levels;
+  for (rest &= rest - 1; rest != 0; rest &= rest - 1) {
+    raise(highest, entries[std::countr_zero(rest)].levels);
+  }
+  return highest;
 }
 
 void OrderTree::tighten(std::uint32_t node) noexcept {
@@ -99,9 +104,10 @@ void OrderTree::tighten(std::uint32_t node) noexcept {
   head.is_loose = false;
   if (head.parent == kNowhere) return;
   Levels& top = nodes_[head.parent].entries[head.lane].levels;
-  const Levels before = top;
-  top = highest_of(nodes_[node].entries.data(), head.count);
-  if (!(top == before)) loosen(head.parent, before);
+  const Levels highest = highest_in(node);
+  if (top == highest) return;
+  top = highest;
+  heads_[head.parent].is_loose = true;
 }
 
 void OrderTree::insert(AgentIndex agent, const AgentKey::Reading& reading) {
@@ -110,7 +116,7 @@ void OrderTree::insert(AgentIndex agent, const AgentKey::Reading& reading) {
   if (roots_[band] == kNowhere) roots_[band] = new_node(0, band);
   const Entry entry{reading.levels, reading.code, agent, 0};
   std::uint32_t leaf = leaf_for(agent, entry.code, band);
-  if (heads_[leaf].count == kFanout) {
+  if (heads_[leaf].used == kFull) {
     split(leaf);
     leaf = leaf_for(agent, entry.code, band);
   }
@@ -118,19 +124,14 @@ void OrderTree::insert(AgentIndex agent, const AgentKey::Reading& reading) {
   lift(leaf, entry.levels);
 }
 
-void OrderTree::take_out(std::uint32_t node, std::uint32_t lane) {
-  Head& head = heads_[node];
-  Entry* entries = nodes_[node].entries.data();
-  const Levels gone = entries[lane].levels;
-  --head.count;
-  if (lane != head.count) {
-    entries[lane] = entries[head.count];
-    place(node, lane);
-  }
+// What is above finds out when it is looked at.
+void OrderTree::take_out(std::uint32_t leaf, std::uint32_t lane) {
+  Head& head = heads_[leaf];
+  head.used &= ~(std::uint32_t{1} << lane);
   if (head.parent == kNowhere) return;
-  if (head.count == 0) return remove_child(head.parent, head.lane);
-  loosen(node, gone);
-  if (head.count <= kMergeAt) thin_out(node);
+  if (head.used == 0) return remove_child(head.parent, head.lane);
+  head.is_loose = true;
+  if (head.count() <= kMergeAt) thin_out(leaf);
 }
 
 void OrderTree::erase(AgentIndex agent) {
@@ -144,21 +145,25 @@ void OrderTree::update(AgentIndex agent, const AgentKey::Reading& reading) {
   Entry& entry = nodes_[leaf].entries[places_[agent] % kFanout];
   const Head& head = heads_[leaf];
   bool stays = reading.band == head.band;
-  if (stays && head.parent != kNowhere && !(reading.code == entry.code && keys_.code_is_exact())) {
+  if (stays && head.parent != kNowhere) {
     const Entry* bounds = nodes_[head.parent].entries.data();
-    stays = bounds[head.lane].code < reading.code && head.lane + 1 < heads_[head.parent].count &&
-            bounds[head.lane + 1].code > reading.code;
+    const bool is_last = head.lane + 1U == heads_[head.parent].lanes();
+    const std::uint64_t low = bounds[head.lane].code,
+                        high = is_last ? low : bounds[head.lane + 1].code;
+    stays = low < reading.code && reading.code < high;
+    // The entry itself is far away: it is looked at only where the bounds leave the question open.
+    if (!stays && (is_last || reading.code == low || reading.code == high)) {
+      stays = reading.code == entry.code && keys_.code_is_exact();
+    }
   }
   if (!stays) {
     erase(agent);
     insert(agent, reading);
     return;
   }
-  const Levels had = entry.levels;
   entry.levels = reading.levels;
   entry.code = reading.code;
-  if (head.parent == kNowhere || entry.levels == had) return;
-  loosen(leaf, had);
+  heads_[leaf].is_loose = true;
   lift(leaf, entry.levels);
 }
 

@@ -29,13 +29,11 @@ class OrderTree {
   void insert(AgentIndex agent, const AgentKey::Reading& reading);
   void erase(AgentIndex agent);
   void update(AgentIndex agent, const AgentKey::Reading& reading);  // one that is held
-  // Soon one of the others will be called for it.
-  void prefetch(AgentIndex agent) const noexcept {
-    if (holds(agent)) {
-      __builtin_prefetch(nodes_[places_[agent] / kFanout].entries.data() +
-                         places_[agent] % kFanout);
-      __builtin_prefetch(&heads_[places_[agent] / kFanout]);
-    }
+  // Soon one of the others will be called for it: `fetch_place` first, then, a while later,
+  // `fetch_head`, which looks at what the first one has brought.
+  void fetch_place(AgentIndex agent) const noexcept { __builtin_prefetch(&places_[agent]); }
+  void fetch_head(AgentIndex agent) const noexcept {
+    if (holds(agent)) __builtin_prefetch(&heads_[places_[agent] / kFanout]);
   }
 
   std::uint32_t bands() const noexcept { return static_cast<std::uint32_t>(roots_.size()); }
@@ -59,31 +57,39 @@ class OrderTree {
     AgentIndex tie = 0;
   };
   struct alignas(64) Node {
-    std::array<Entry, kFanout> entries;  // of agents: in no order
+    std::array<Entry, kFanout> entries;  // of agents: in no order, and with gaps
   };
   struct Head {
-    std::uint32_t count = 0;
+    std::uint32_t used = 0;  // lanes, a bit each
     std::uint32_t parent = kNowhere;
-    std::uint32_t lane = 0;  // in the parent
     std::uint32_t band = 0;
+    std::uint8_t lane = 0;  // in the parent
     std::uint8_t height = 0;
     bool is_loose = false;  // its entries may have less than the parent's entry says
+
+    // Up to the last one in use; above leaves that is all of them.
+    std::uint32_t lanes() const noexcept {
+      return static_cast<std::uint32_t>(std::bit_width(used));
+    }
+    std::uint32_t count() const noexcept { return static_cast<std::uint32_t>(std::popcount(used)); }
   };
+  static constexpr std::uint32_t kFull = 0xffff'ffff;
+  static_assert(kFanout == 32, "as many as a Head has bits for");
+  static_assert(sizeof(Head) == 16, "as many as possible stay near");
 
   // All of a node that is about to be looked through: its lines come at once, not one by one.
   void prefetch_node(std::uint32_t node) const noexcept {
     constexpr std::size_t kLine = 64;
     const char* at = reinterpret_cast<const char*>(&nodes_[node]);
     for (std::size_t i = 0; i < sizeof(Node); i += kLine) __builtin_prefetch(at + i);
-    __builtin_prefetch(&heads_[node]);
   }
   std::uint32_t new_node(std::uint8_t height, std::uint32_t band);
   std::uint32_t leaf_for(AgentIndex agent, std::uint64_t code, std::uint32_t band) const noexcept;
   bool starts_after(const Entry& bound, AgentIndex agent) const noexcept;
   void append(std::uint32_t node, const Entry& entry);
   void lift(std::uint32_t node, const Levels& by) noexcept;
-  void loosen(std::uint32_t node, const Levels& gone) noexcept;
   void tighten(std::uint32_t node) noexcept;
+  Levels highest_in(std::uint32_t node) const noexcept;
   void take_out(std::uint32_t node, std::uint32_t lane);
   void remove_child(std::uint32_t node, std::uint32_t lane);
   void thin_out(std::uint32_t node);
@@ -94,7 +100,7 @@ class OrderTree {
   bool is_sound(std::uint32_t node, const Entry* low, const Entry* high) const;
 
   template <class Accept>
-  std::optional<AgentIndex> best_of(const Node& node, std::uint32_t count, const Levels& needs,
+  std::optional<AgentIndex> best_of(const Node& node, std::uint32_t used, const Levels& needs,
                                     Accept&& accept) const;
   // Leaves that may hold agents with the levels, in order. Fits what nodes promise to what they
   // hold when it has found nothing there: what goes away need not be followed up at once.
@@ -122,7 +128,7 @@ class OrderTree::Walk {
       return std::exchange(lanes_[0], 1) == 0 ? nodes_[0] : kNowhere;
     }
     for (;;) {
-      const std::uint32_t node = nodes_[depth_], count = tree_.heads_[node].count;
+      const std::uint32_t node = nodes_[depth_], count = tree_.heads_[node].lanes();
       const Entry* entries = tree_.nodes_[node].entries.data();
       std::uint32_t lane = lanes_[depth_];
       while (lane < count && !covers(entries[lane].levels, needs_)) ++lane;
@@ -156,22 +162,23 @@ std::optional<AgentIndex> OrderTree::first(std::uint32_t band, const Levels& nee
   if (root == kNowhere) return std::nullopt;
   Walk walk(*this, root, needs);
   for (std::uint32_t leaf = walk.next(); leaf != kNowhere; leaf = walk.next()) {
-    if (const auto found = best_of(nodes_[leaf], heads_[leaf].count, needs, accept)) return found;
+    if (const auto found = best_of(nodes_[leaf], heads_[leaf].used, needs, accept)) return found;
   }
   return std::nullopt;
 }
 
 template <class Accept>
-std::optional<AgentIndex> OrderTree::best_of(const Node& node, std::uint32_t count,
+std::optional<AgentIndex> OrderTree::best_of(const Node& node, std::uint32_t used,
                                              const Levels& needs, Accept&& accept) const {
   constexpr std::uint64_t kLast = ~std::uint64_t{0};
   const Entry* entries = node.entries.data();
   std::uint32_t open = 0;
   std::uint64_t least = kLast;
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const auto has = static_cast<std::uint32_t>(covers(entries[i].levels, needs));
-    open |= has << i;
-    least = std::min(least, entries[i].code | (std::uint64_t{has} - 1));
+  const auto lanes = static_cast<std::uint32_t>(std::bit_width(used));
+  for (std::uint32_t i = 0; i < lanes; ++i) {
+    const auto has = static_cast<std::uint32_t>(covers(entries[i].levels, needs)) & (used >> i);
+    open |= (has & 1) << i;
+    least = std::min(least, entries[i].code | (std::uint64_t{has & 1} - 1));
   }
   while (open != 0) {
     std::uint32_t best = kFanout;

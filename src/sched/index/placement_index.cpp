@@ -98,6 +98,11 @@ void PlacementIndex::follow(const AgentTable& agents) {
 
 void PlacementIndex::changed(AgentIndex agent) {
   if (log_.size() >= limits_.log_max) trim_log();
+  for (const Kind& kind : kinds_) {
+    if (!kind.order || kind.order->is_stale) continue;
+    kind.order->tree.fetch_place(agent);
+    if (!log_.empty() && log_.back() != kGone) kind.order->tree.fetch_head(log_.back());
+  }
   log_.push_back(agent);
 }
 
@@ -213,13 +218,7 @@ void PlacementIndex::build(Order& order, const AgentTable& agents) {
 }
 
 void PlacementIndex::apply(Order& order, std::span<const AgentIndex> changed) {
-  constexpr std::size_t kAhead = 4;
-  const auto prefetch = [&](std::size_t i) {
-    if (i < changed.size() && changed[i] != kGone) order.tree.prefetch(changed[i]);
-  };
-  for (std::size_t i = 0; i < kAhead; ++i) prefetch(i);
   for (std::size_t i = 0; i < changed.size(); ++i) {
-    prefetch(i + kAhead);
     const AgentIndex agent = changed[i];
     if (agent == kGone || (i + 1 < changed.size() && changed[i + 1] == agent)) continue;
     AgentKey::Reading reading;

@@ -379,6 +379,39 @@ TEST_CASE("an order is built for lookups that come back, and the oldest goes") {
   CHECK(index.bytes() > 0);
 }
 
+TEST_CASE("unused capabilities count whatever the number of their slot") {
+  constexpr SlotIndex kFirst = 29, kSlots = 36;  // on both sides of what a brief knows
+  AgentTable table;
+  for (int i = 0; i < 64; ++i) {
+    AgentFacts facts;
+    facts.takes_sessions = true;
+    facts.capacity.emplace_back(0, 1000);
+    for (SlotIndex s = kFirst; s < kSlots; ++s) {
+      if (i >> (s - kFirst) & 1) facts.capacity.emplace_back(s, 1);
+    }
+    facts.granted.resize(kSlots);
+    if (i % 3 == 0) facts.granted[kFirst + 2] = facts.granted[kFirst + 4] = 1;  // nothing is left
+    table.set(table.add(AgentId(fmt::format("{:03}", i))), facts);
+  }
+  PlacementIndex index(at_once());
+  const std::vector<KeyPart> key{{What::UnusedCapabilities, 0}, {What::LeastFree, 0}};
+  for (SlotIndex unwanted = kFirst; unwanted < kSlots; ++unwanted) {
+    Requirement requirement;
+    requirement.slots.push_back({0, 10});
+    for (SlotIndex s = kFirst; s < kSlots; ++s) {
+      if (s <= unwanted) requirement.slots.push_back({s, 0});
+    }
+    for (AgentIndex turn = 0; turn < 64; ++turn) {
+      const auto chosen = index.best(table, requirement, key, kNoLimit);
+      REQUIRE(chosen == scan_best(table, requirement, key, kNoLimit, {}));
+      table.take(*chosen, requirement, 1);
+      index.changed(*chosen);
+    }
+  }
+  CHECK(index.orders() > 0);
+  CHECK(index.is_sound(table));
+}
+
 TEST_CASE("an order that lags too far behind is dropped, one that is in use is kept") {
   AgentTable table;
   for (int i = 0; i < 100; ++i) {
