@@ -3,6 +3,7 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <random>
@@ -26,11 +27,12 @@ Change inserted(E row) {
 
 SlotMap cores(std::int64_t count) { return {{"cpu", Amount{count * 1000}}}; }
 
-// Every agent has eight sessions that take all of it and said how long they run.
+// Every agent has sessions that take all of it and said how long they run: eight alike, or `mixed`
+// ones of one to sixteen cores, some of which nobody may end.
 class FullCluster {
  public:
-  FullCluster(std::int64_t agents, const ResourceGroup& settings, bool explain)
-      : planner_(policies(), limits(explain)) {
+  FullCluster(std::int64_t agents, const ResourceGroup& settings, bool explain, bool mixed = false)
+      : mixed_(mixed), planner_(policies(), limits(explain)) {
     changes_.push_back(inserted(settings));
     for (std::int64_t a = 0; a < agents; ++a) {
       Agent row;
@@ -39,21 +41,31 @@ class FullCluster {
       row.architecture = "x86_64";
       row.available_slots = cores(kCores);
       changes_.push_back(inserted(std::move(row)));
-      for (std::int64_t i = 0; i < kPerAgent; ++i) running_.push_back(start_on(agent(a)));
+      for (std::int64_t left = kCores; left > 0;) {
+        const std::int64_t size =
+            mixed_ ? std::min(left, 1 + static_cast<std::int64_t>(random_() % 16))
+                   : kCores / kPerAgent;
+        running_.push_back(start_on(agent(a), size));
+        left -= size;
+      }
     }
   }
 
-  void wait(std::int64_t count, std::int64_t job_priority = 0) {
+  void wait(std::int64_t count, std::int64_t job_priority = 0, std::int64_t kernels = 1) {
     for (std::int64_t i = 0; i < count; ++i) {
       Session row = draft();
       row.job_priority = job_priority;
-      Kernel kernel;
-      kernel.id = numbered<KernelId>(++last_id_);
-      kernel.session = row.id;
-      kernel.architecture = "x86_64";
-      kernel.requested_slots = cores(9 + i % 8 * 7);
+      if (kernels > 1) row.cluster_mode = ClusterMode::MultiNode;
+      for (std::int64_t rank = 0; rank < kernels; ++rank) {
+        Kernel kernel;
+        kernel.id = numbered<KernelId>(++last_id_);
+        kernel.session = row.id;
+        kernel.local_rank = rank;
+        kernel.architecture = "x86_64";
+        kernel.requested_slots = cores(9 + i % 8 * 7);
+        changes_.push_back(inserted(std::move(kernel)));
+      }
       changes_.push_back(inserted(std::move(row)));
-      changes_.push_back(inserted(std::move(kernel)));
     }
   }
 
@@ -77,7 +89,7 @@ class FullCluster {
       const Running gone = running_[at];
       changes_.push_back({EntityKind::Session, gone.session, nullptr, false});
       changes_.push_back({EntityKind::Kernel, gone.kernel, nullptr, false});
-      running_[at] = start_on(gone.kernel->agent);
+      running_[at] = start_on(gone.kernel->agent, gone.cores);
     }
     planner_.feed({++version_}, changes_);
     changes_.clear();
@@ -100,6 +112,7 @@ class FullCluster {
   struct Running {
     std::shared_ptr<const Session> session;
     std::shared_ptr<const Kernel> kernel;
+    std::int64_t cores;
   };
   Timestamp now() const { return kNow + seconds(static_cast<std::int64_t>(version_)); }
 
@@ -113,24 +126,32 @@ class FullCluster {
     return row;
   }
 
-  Running start_on(const AgentId& agent) {
+  Running start_on(const AgentId& agent, std::int64_t size) {
     Session row = draft();
     row.status = SessionStatus::Running;
     row.starts_at = now();
+    if (mixed_) {
+      row.is_preemptible = random_() % 4 != 0;
+      row.job_priority = static_cast<std::int64_t>(random_() % 3);
+      if (version_ == 0) {
+        row.starts_at = kNow - seconds(static_cast<std::int64_t>(random_() % 1'000'000));
+      }
+    }
     Kernel kernel;
     kernel.id = numbered<KernelId>(++last_id_);
     kernel.session = row.id;
     kernel.agent = agent;
     kernel.status = KernelStatus::Running;
-    kernel.occupied_slots = cores(kCores / kPerAgent);
+    kernel.occupied_slots = cores(size);
     Running started{std::make_shared<const Session>(std::move(row)),
-                    std::make_shared<const Kernel>(std::move(kernel))};
+                    std::make_shared<const Kernel>(std::move(kernel)), size};
     changes_.push_back({EntityKind::Session, nullptr, started.session, false});
     changes_.push_back({EntityKind::Kernel, nullptr, started.kernel, false});
     return started;
   }
 
   std::mt19937_64 random_{42};
+  bool mixed_;
   Planner planner_;
   std::vector<Running> running_;
   std::uint64_t last_id_ = 0, version_ = 0;
@@ -166,6 +187,16 @@ void preemption(benchmark::State& state, std::int64_t job_priority) {
   run(state, cluster);
 }
 
+// The same where sessions differ, and the victims are to be these.
+void preemption_mixed(benchmark::State& state, const char* order, std::int64_t kernels) {
+  ResourceGroup group = settings(QueueDiscipline::SkipAhead);
+  group.policy_options =
+      Json::object({{"preemption", Json::object({{"enabled", true}, {"order", order}})}});
+  FullCluster cluster(state.range(0), group, false, true);
+  cluster.wait(20, 2, kernels);
+  run(state, cluster);
+}
+
 // Half of the agents are reserved for a time long after everything that waits.
 void reservation(benchmark::State& state) {
   FullCluster cluster(state.range(0), settings(QueueDiscipline::SkipAhead), false);
@@ -180,13 +211,18 @@ void passes(benchmark::internal::Benchmark* of, std::int64_t count) {
   of->Arg(1'000)->Arg(10'000)->Arg(100'000)->Iterations(count)->Unit(benchmark::kMillisecond);
 }
 void many(benchmark::internal::Benchmark* of) { passes(of, 500); }
-void few(benchmark::internal::Benchmark* of) { passes(of, 3); }
+void few(benchmark::internal::Benchmark* of) { passes(of, 5); }
 
 BENCHMARK_CAPTURE(backfill, easy, QueueDiscipline::Easy, false)->Apply(many);
 BENCHMARK_CAPTURE(backfill, conservative, QueueDiscipline::Conservative, false)->Apply(many);
 BENCHMARK_CAPTURE(backfill, conservative_told, QueueDiscipline::Conservative, true)->Apply(many);
 BENCHMARK_CAPTURE(preemption, nobody_yields, 0)->Apply(many);
-BENCHMARK_CAPTURE(preemption, all_yield, 5)->Apply(few);
+BENCHMARK_CAPTURE(preemption, all_yield, 5)->Apply(many);
+BENCHMARK_CAPTURE(preemption_mixed, oldest, "oldest", 1)->Apply(many);
+BENCHMARK_CAPTURE(preemption_mixed, newest, "newest", 1)->Apply(many);
+BENCHMARK_CAPTURE(preemption_mixed, fewest, "fewest-sessions", 1)->Apply(few);
+BENCHMARK_CAPTURE(preemption_mixed, smallest, "smallest-resources", 1)->Apply(few);
+BENCHMARK_CAPTURE(preemption_mixed, gang_of_8, "oldest", 8)->Apply(few);
 BENCHMARK(reservation)->Apply(many);
 
 }  // namespace

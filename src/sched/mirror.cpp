@@ -25,6 +25,11 @@ void keep_row(Map& map, const Change& change, KeyOf&& key_of) {
   }
 }
 
+SessionId id_of(const Change& session) {
+  const Session* after = session.new_row<Session>();
+  return after != nullptr ? after->id : session.old_row<Session>()->id;
+}
+
 bool holds(const Kernel& kernel) { return holds_resources(kernel.status) && !kernel.agent.empty(); }
 
 bool grants_alike(const Kernel& a, const Kernel& b) {
@@ -60,6 +65,7 @@ void Mirror::feed(StateVersion version, std::span<const Change> changes) {
   reservations_.settle(slot_types_, slots_, std::exchange(slot_types_stale_, false));
   for (const PendingIndex at : touched_) settle(at);
   touched_.clear();
+  note_tenants();
   if (estimates_stale_) refresh_estimates();
   estimates_stale_ = false;
   version_ = version;
@@ -74,7 +80,7 @@ void Mirror::apply(const Change& change) {
     case EntityKind::Agent:
       return on_agent(change);
     case EntityKind::Session:
-      tenancy_.on_session(change);
+      if (tenancy_.on_session(change)) stirred_.push_back(id_of(change));
       return on_session(change);
     case EntityKind::Kernel:
       tenancy_.on_kernel(change);
@@ -156,10 +162,17 @@ void Mirror::on_agent(const Change& change) {
   AgentRecord& record = agent_record(id);
   const std::uint32_t group = after != nullptr ? group_of(after->resource_group) : kNone;
   if (record.group != group && record.group != kNone) {
-    AgentTable& table = groups_[record.group].agents;
-    table.erase(*table.find(id));
+    Group& left = groups_[record.group];
+    const AgentIndex at = *left.agents.find(id);
+    left.agents.erase(at);
+    left.tenants.left(at);
   }
-  if (record.group != group && group != kNone) groups_[group].agents.add(id);
+  if (record.group != group && group != kNone) {
+    AgentLog& tenants = groups_[group].tenants;
+    const AgentIndex at = groups_[group].agents.add(id);
+    tenants.came(at);
+    tenants.note(at);
+  }
   record.group = group;
   record.has_row = after != nullptr;
   const std::vector<HeldOn> held = record.held;  // they move

@@ -19,6 +19,7 @@
 
 #include "bai_manager/policy.hpp"
 #include "model/changeset.hpp"
+#include "sched/agent_log.hpp"
 #include "sched/agent_table.hpp"
 #include "sched/cohorts.hpp"
 #include "sched/index/placement_index.hpp"
@@ -27,6 +28,7 @@
 #include "sched/queue.hpp"
 #include "sched/reservations.hpp"
 #include "sched/tenancy.hpp"
+#include "sched/victim_index.hpp"
 #include "sched/waiting.hpp"
 
 namespace bai::sched {
@@ -48,26 +50,6 @@ struct HeldOn {
   const Held* held = nullptr;
 };
 
-// Agents on which something is now expected to end at another time, amounts being as they were; for
-// who follows them, like AgentTable::changed.
-class EndLog {
- public:
-  std::uint64_t epoch() const noexcept { return epoch_; }
-  const std::vector<AgentIndex>& moved() const noexcept { return moved_; }
-  void note(AgentIndex agent) {
-    if (moved_.size() >= kMovedMax) {
-      moved_.clear();
-      ++epoch_;
-    }
-    moved_.push_back(agent);
-  }
-
- private:
-  static constexpr std::size_t kMovedMax = 1 << 16;
-  std::vector<AgentIndex> moved_;
-  std::uint64_t epoch_ = 1;
-};
-
 struct Arrival {
   PendingIndex session;
   std::uint32_t generation;
@@ -86,7 +68,9 @@ struct Group {
   Duration default_runtime = kUnknownEstimate;
   std::map<EndKey, const Held*> held;      // on its agents
   std::uint64_t estimates_epoch = 0;       // differs when something may end earlier than before
-  EndLog ends;                             // of what is held, in numbers of `agents`
+  AgentLog ends;                           // where something is now expected to end at another time
+  AgentLog tenants;                        // where others may be ended now, or in another order
+  VictimIndex victims;                     // of `agents`; follows them when it is asked
   std::set<PendingIndex> in_reservations;  // queued sessions that name one
   std::size_t pending = 0;
   std::vector<Arrival> arrivals;  // queued, or queued anew, since the planner last looked
@@ -199,6 +183,7 @@ class Mirror {
   static Running& running(SessionRecord& record);
   void hold(const Kernel& kernel);
   void release(const Kernel& kernel);
+  void note_tenants();
   void on_running(SessionRecord& record, const Session* after);
   void rekey(const KernelId& kernel);  // its group or its end may have changed
   void join_reservation(SessionRecord& record, const std::string& id);
@@ -237,7 +222,8 @@ class Mirror {
   WaitingSessions waiting_;
   std::vector<PendingIndex> free_places_;
   std::vector<PendingIndex> touched_;
-  bool estimates_stale_ = false;  // a lifetime that somebody's estimate rests on may have changed
+  std::vector<SessionId> stirred_;  // in this feed: others may be ended now, or look otherwise
+  bool estimates_stale_ = false;    // a lifetime that somebody's estimate rests on may have changed
   struct HeldEntry {
     Held held;
     std::uint32_t group = kNone;  // whose `held` it is in

@@ -94,6 +94,7 @@ void Mirror::hold(const Kernel& kernel) {
   const EndKey key{entry.end, kernel.id};
   on_agent.insert(place_of(on_agent, key), {key, &entry.held});
   rekey(kernel.id);
+  if (tenancy_.is_victim(kernel.session)) stirred_.push_back(kernel.session);
 }
 
 void Mirror::release(const Kernel& kernel) {
@@ -103,11 +104,32 @@ void Mirror::release(const Kernel& kernel) {
   }
   auto& on_agent = agents_.find(kernel.agent)->second.held;
   on_agent.erase(place_of(on_agent, {it->second.end, kernel.id}));
+  if (it->second.group != kNone) {
+    Group& group = groups_[it->second.group];
+    group.tenants.note(*group.agents.find(kernel.agent));
+  }
+  if (tenancy_.is_victim(kernel.session)) stirred_.push_back(kernel.session);
   Running& session = *sessions_.find(kernel.session)->second.running;
   std::erase(session.held, kernel.id);
   if (session.reservation != nullptr) session.reservation->release(kernel.id);
   held_.erase(it);
   drop_if_idle(kernel.session);
+}
+
+// How much a session holds, wherever, says on each of its agents when its turn comes.
+void Mirror::note_tenants() {
+  std::ranges::sort(stirred_);
+  stirred_.erase(std::ranges::unique(stirred_).begin(), stirred_.end());
+  for (const SessionId& session : stirred_) {
+    const Tenant* tenant = tenancy_.tenant(session);
+    if (tenant == nullptr) continue;
+    for (const auto& kernel : tenant->kernels) {
+      const std::uint32_t group = held_.find(kernel->id)->second.group;
+      if (group == kNone) continue;
+      groups_[group].tenants.note(*groups_[group].agents.find(kernel->agent));
+    }
+  }
+  stirred_.clear();
 }
 
 // What it holds counts for the reservation that its row names.

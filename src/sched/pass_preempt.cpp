@@ -75,13 +75,16 @@ std::optional<GroupPass::Evicting> GroupPass::make_room(const Waiting& waiting,
                                                         bool by_priority) {
   const PendingSession& session = waiting.session;
   if (reclaims == nullptr) {
-    const auto lowest = source_.mirror.tenancy().lowest_victim(group_.name);
-    if (!lowest || *lowest >= session.job_priority) return std::nullopt;
+    const Victims* victims = source_.mirror.tenancy().victims(group_.name);
+    if (victims == nullptr || victims->by_priority.begin()->first >= session.job_priority) {
+      return std::nullopt;
+    }
   }
   if (!preemption_) preemption_.emplace(source_, group_, ledger_, policies_.preemption);
-  steps_ += preemption_->size();
+  AgentFilter filter = filter_of(waiting);
   Timestamp due;
-  const bool anybody = preemption_->consider(session, reclaims, by_priority, due);
+  const bool anybody = preemption_->consider(session, filter, reclaims, by_priority, due);
+  steps_ += preemption_->take_steps();
   if (due != Timestamp{}) wake(due);
   if (!anybody) return std::nullopt;
   future_.foresee(session.estimate);
@@ -94,7 +97,6 @@ std::optional<GroupPass::Evicting> GroupPass::make_room(const Waiting& waiting,
     returned = std::move(*victims);
     for (const Preemption::Victim victim : returned) preemption_->shift(victim, -1);
   }
-  AgentFilter filter = filter_of(waiting);
   const bool is_gang = view_.request(session).requirements.size() > 1;
   std::optional<Evicting> anywhere;
   if (!demanded_level(waiting) || !is_gang) {
@@ -171,7 +173,7 @@ std::optional<AgentIndex> GroupPass::find_room(const PendingSession& session,
   if (const auto agent = place_one(session, requirement, filter, candidates)) return agent;
   if (candidates > 0) return std::nullopt;  // the selector has left it waiting
   const auto choice = preemption_->choose(requirement, filter, victims);
-  steps_ += preemption_->size();
+  steps_ += preemption_->take_steps();
   if (!choice) return std::nullopt;
   for (const Preemption::Victim victim : choice->victims) {
     preemption_->shift(victim, -1);
@@ -212,7 +214,7 @@ void GroupPass::drop_unneeded(const Waiting& waiting, const CohortShare* reclaim
     return true;
   };
   auto& victims = evicting.victims;
-  std::ranges::sort(victims);
+  preemption_->sort(victims);
   for (std::size_t i = victims.size(); i-- > 0;) {
     if (reclaims != nullptr &&
         !preemption_->quota_allows(waiting.session, *reclaims, victims, victims[i])) {

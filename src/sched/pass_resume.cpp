@@ -11,7 +11,7 @@ constexpr Duration kResumeAfter = milliseconds(1);
 
 void GroupPass::resume() {
   GroupMemory::Stopped stopped = std::exchange(memory_.stopped, {});
-  const std::pair ends(group_.ends.epoch(), group_.ends.moved().size());
+  const std::pair ends(group_.ends.epoch(), group_.ends.agents().size());
   if (stopped.seen.empty() || stopped.facts != group_.agents.facts_epoch() ||
       stopped.kept != memory_.reserved.edits || (has_future_ && stopped.ends != ends)) {
     return;
@@ -68,7 +68,7 @@ void GroupPass::remember_where() {
     stopped.wake_at = result_.wake_at;
     stopped.facts = group_.agents.facts_epoch();
     stopped.kept = memory_.reserved.edits;
-    stopped.ends = {group_.ends.epoch(), group_.ends.moved().size()};
+    stopped.ends = {group_.ends.epoch(), group_.ends.agents().size()};
     stopped.version = resumed_ ? resumed_->version : source_.mirror.version();
     stopped.since = resumed_ ? resumed_->since : source_.now;
   }

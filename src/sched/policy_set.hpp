@@ -19,6 +19,7 @@ struct PreemptionRules {
   Order order = Order::Oldest;
   Scope victim_scope = Scope::User;
   Duration min_runtime;
+  friend bool operator==(const PreemptionRules&, const PreemptionRules&) = default;
 };
 
 struct PolicySet {

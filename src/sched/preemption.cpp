@@ -1,65 +1,58 @@
 #include "sched/preemption.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <tuple>
 #include <unordered_set>
+#include <utility>
 
 #include "model/devices.hpp"
 
 namespace bai::sched {
 
-namespace {
-
-bool is_leaving(SessionStatus status) {
-  return status == SessionStatus::Preempted || status == SessionStatus::Rescheduling ||
-         status == SessionStatus::Terminating;
-}
-
-std::int64_t at(const std::vector<std::int64_t>& amounts, SlotIndex slot) {
-  return slot < amounts.size() ? amounts[slot] : 0;
-}
-
-void add(std::vector<std::int64_t>& amounts, const std::vector<std::int64_t>& more, int sign) {
-  if (amounts.size() < more.size()) amounts.resize(more.size(), 0);
-  for (std::size_t slot = 0; slot < more.size(); ++slot) amounts[slot] += sign * more[slot];
-}
-
-}  // namespace
-
 Preemption::Preemption(const ViewSource& source, Group& group, Ledger& ledger,
                        const PreemptionRules& rules)
     : source_(source), view_(source), group_(group), ledger_(ledger), rules_(rules) {
-  collect(group, true);
-  rank();
+  taken_steps_ = group_.victims.looked_at();
 }
 
-void Preemption::collect(const Group& group, bool with_parts) {
-  std::unordered_set<SessionId> seen;
-  for (const auto& [key, held] : group.held) {
-    if (!seen.insert(held->session).second) continue;
-    const Tenant* tenant = source_.mirror.tenancy().tenant(held->session);
-    if (tenant == nullptr || tenant->row == nullptr) continue;
-    const Session& row = *tenant->row;
-    const bool leaving = is_leaving(row.status);
-    if (!leaving && !may_be_ended(row)) continue;
-    Candidate& candidate = candidates_.emplace_back();
-    candidate.row = &row;
-    candidate.leaving = leaving;
-    add_parts(candidate, *tenant, with_parts);
+Preemption::~Preemption() {
+  group_.victims.forget_claims();
+  for (const Candidate& candidate : candidates_) {
+    if (candidate.claimed) note(candidate);
   }
 }
 
-void Preemption::add_parts(Candidate& candidate, const Tenant& tenant, bool with_parts) {
+void Preemption::note(const Candidate& candidate) {
+  for (const AgentIndex agent : candidate.where) group_.tenants.note(agent);
+}
+
+std::optional<Preemption::Victim> Preemption::candidate(const SessionId& session) {
+  const auto [it, is_new] = known_.try_emplace(session);
+  if (!is_new) return it->second;
+  const Tenant* tenant = source_.mirror.tenancy().tenant(session);
+  if (tenant == nullptr || tenant->row == nullptr) return std::nullopt;
+  const Session& row = *tenant->row;
+  const bool leaves = is_leaving(row);
+  if (!leaves && !may_be_ended(row)) return std::nullopt;
+  it->second = candidates_.size();
+  Candidate& candidate = candidates_.emplace_back();
+  candidate.row = &row;
+  candidate.leaving = leaves;
+  candidate.weight = weight_of(*tenant, source_.mirror, view_);
+  candidate.key = victim_key(row, rules_, candidate.weight);
+  add_parts(candidate, *tenant);
+  ++steps_;
+  return it->second;
+}
+
+void Preemption::add_parts(Candidate& candidate, const Tenant& tenant) {
   for (const auto& kernel : tenant.kernels) {
     const Held& held = *source_.mirror.held(kernel->id).first;
     for (const SlotRequest& r : held.slots) {
       if (r.slot >= candidate.units.size()) candidate.units.resize(r.slot + 1, 0);
       candidate.units[r.slot] += r.units;
-      const std::int64_t all = std::max<std::int64_t>(1, view_.group_capacity(r.slot));
-      candidate.weight += static_cast<std::int64_t>(Int128{r.units} * 1'000'000 / all);
     }
-    const auto agent = with_parts ? group_.agents.find(kernel->agent) : std::nullopt;
+    const auto agent = group_.agents.find(kernel->agent);
     if (!agent) continue;
     Part& part = candidate.parts.emplace_back();
     part.agent = *agent;
@@ -79,86 +72,82 @@ void Preemption::add_parts(Candidate& candidate, const Tenant& tenant, bool with
   candidate.where.erase(std::ranges::unique(candidate.where).begin(), candidate.where.end());
 }
 
-void Preemption::rank() {
-  const auto key = [&](const Candidate& c) {
-    std::int64_t first = 0, began = c.row->starts_at.ns;
-    if (rules_.order == PreemptionRules::Order::Newest) {
-      first = began == 0 ? std::numeric_limits<std::int64_t>::min() : -began;
-      began = 0;
-    } else if (rules_.order == PreemptionRules::Order::SmallestResources) {
-      first = c.weight;
-    }
-    return std::tuple(c.leaving, c.row->job_priority, first, began, c.row->id);
-  };
-  std::ranges::sort(candidates_, {}, key);
-  on_agent_.clear();
-  for (Victim v = 0; v < candidates_.size(); ++v) {
-    if (candidates_[v].leaving) continue;
-    for (const AgentIndex agent : candidates_[v].where) on_agent_[agent].push_back(v);
+const std::vector<Preemption::Victim>& Preemption::victims_on(AgentIndex agent) {
+  const auto [it, is_new] = on_agent_.try_emplace(agent);
+  if (!is_new) return it->second;
+  std::vector<Victim>& victims = it->second;
+  for (const HeldOn& one : source_.mirror.held_on(group_.agents.id(agent))) {
+    const auto victim = candidate(one.held->session);
+    if (victim && !candidates_[*victim].leaving) victims.push_back(*victim);
   }
+  sort(victims);
+  victims.erase(std::ranges::unique(victims).begin(), victims.end());
+  return victims;
 }
 
-bool Preemption::yields_to(const Candidate& candidate, const PendingSession& session,
-                           Timestamp& due) const {
-  if (!rules_.enabled || candidate.row->job_priority >= session.job_priority) return false;
-  const Owner& owner = view_.owner(session);
-  using Of = PreemptionRules::Scope;
-  const Session& row = *candidate.row;
-  const bool in_scope = row.resource_group == group_.name &&
-                        (rules_.victim_scope == Of::ResourceGroup ||
-                         (rules_.victim_scope == Of::User && row.user == owner.user) ||
-                         (rules_.victim_scope == Of::Project && row.project == owner.project) ||
-                         (rules_.victim_scope == Of::Domain && row.domain == owner.domain));
-  if (!in_scope) return false;
+const std::vector<Preemption::Victim>& Preemption::leaving() {
+  if (leaving_) return *leaving_;
+  leaving_.emplace();
+  for (const SessionId& session : source_.mirror.tenancy().leaving()) {
+    const Tenant* tenant = source_.mirror.tenancy().tenant(session);
+    const bool is_here =
+        tenant != nullptr && std::ranges::any_of(tenant->kernels, [&](const auto& kernel) {
+          return group_.agents.find(kernel->agent).has_value();
+        });
+    if (const auto victim = is_here ? candidate(session) : std::nullopt) {
+      leaving_->push_back(*victim);
+    }
+  }
+  return *leaving_;
+}
+
+bool Preemption::yields(const Session& row, Timestamp& due) const {
+  if (!rules_.enabled || row.job_priority >= session_->job_priority ||
+      !is_in_scope(row, rules_, group_.name, view_.owner(*session_))) {
+    return false;
+  }
   const Timestamp ripe = row.starts_at + rules_.min_runtime;
   if (ripe <= source_.now) return true;
   if (due == Timestamp{} || ripe < due) due = ripe;
   return false;
 }
 
-bool Preemption::is_borrower(const Candidate& candidate) const {
-  const auto it = borrowers_.find(candidate.row->project);
-  if (it == borrowers_.end()) return false;
-  const auto& [used, member] = it->second;
-  return std::ranges::any_of(member->nominal, [&](const auto& own) {
-    return at(candidate.units, own.first) > 0 && at(used, own.first) > own.second;
-  });
+bool Preemption::may_be_taken(const Candidate& candidate) const {
+  if (candidate.leaving || candidate.claimed) return false;
+  Timestamp due;
+  return (by_priority_ && yields(*candidate.row, due)) || (reclaims_ && candidate.borrows);
 }
 
-bool Preemption::consider(const PendingSession& session, const CohortShare* reclaims,
-                          bool by_priority, Timestamp& due) {
+bool Preemption::consider(const PendingSession& session, const AgentFilter& filter,
+                          const CohortShare* reclaims, bool by_priority, Timestamp& due) {
+  session_ = &session;
+  reclaims_ = reclaims != nullptr;
+  by_priority_ = by_priority;
   borrowers_.clear();
-  if (reclaims != nullptr) {
-    if (!std::exchange(has_others_, true)) {
-      for (const auto& [name, number] : source_.mirror.groups()) {
-        if (name != group_.name) collect(source_.mirror.group(number), false);
-      }
-      rank();
-    }
-    for (const auto& [id, member] : *source_.mirror.cohorts().members(reclaims->name)) {
-      if (id == view_.owner(session).project) continue;
-      auto& [used, row] = borrowers_[id];
-      used = source_.mirror.scope(member.scope).units;
-      if (const Scope* granted = ledger_.granted(member.scope)) add(used, granted->units, 1);
-      row = &member;
-    }
-    for (const Candidate& candidate : candidates_) {
-      const auto it = borrowers_.find(candidate.row->project);
-      if (it == borrowers_.end() || !(candidate.leaving || candidate.claimed) ||
-          candidate.row->type == SessionType::System) {
-        continue;
-      }
-      add(it->second.first, candidate.units, -1);
-    }
+  if (reclaims_) return consider_all(*reclaims, due);
+  if (filter.strict) return consider_on(filter.designated, due);
+  for (const Requirement& requirement : view_.request(session).requirements) {
+    const auto outlook = group_.victims.outlook(question(requirement, filter.container_limit));
+    if (outlook.due) due = *outlook.due;  // whatever the requirement
+    if (outlook.anybody) return true;
   }
+  return false;
+}
+
+bool Preemption::consider_on(std::span<const AgentIndex> agents, Timestamp& due) {
   bool any = false;
-  for (Candidate& candidate : candidates_) {
-    candidate.eligible =
-        !candidate.leaving && !candidate.claimed &&
-        ((by_priority && yields_to(candidate, session, due)) || is_borrower(candidate));
-    any = any || candidate.eligible;
+  for (const AgentIndex agent : agents) {
+    for (const Victim v : victims_on(agent)) {
+      if (!candidates_[v].claimed && yields(*candidates_[v].row, due)) any = true;
+    }
   }
   return any;
+}
+
+VictimIndex::Question Preemption::question(const Requirement& requirement,
+                                           std::uint32_t container_limit) const {
+  return {source_,     rules_,         view_.owner(*session_), session_->job_priority,
+          requirement, container_limit};
 }
 
 void Preemption::shift(Victim victim, int sign) {
@@ -168,70 +157,15 @@ void Preemption::shift(Victim victim, int sign) {
 }
 
 void Preemption::release_leaving() {
-  for (Victim v = 0; v < candidates_.size(); ++v) {
-    if (candidates_[v].leaving || candidates_[v].claimed) shift(v, -1);
-  }
+  for (const Victim v : leaving()) shift(v, -1);
+  for (const Victim v : claimed_) shift(v, -1);
 }
 
 void Preemption::release_eligible(std::span<const Victim> except) {
+  collect_all(reclaims_);
   for (Victim v = 0; v < candidates_.size(); ++v) {
-    if (candidates_[v].eligible && std::ranges::find(except, v) == except.end()) shift(v, -1);
+    if (may_be_taken(candidates_[v]) && std::ranges::find(except, v) == except.end()) shift(v, -1);
   }
-}
-
-Preemption::Amounts Preemption::missing_quota(const PendingSession& session,
-                                              const CohortShare& cohort) const {
-  Amounts missing(cohort.held.size(), 0);
-  const auto& members = *source_.mirror.cohorts().members(cohort.name);
-  Amounts leaving;
-  for (const Candidate& candidate : candidates_) {
-    if ((candidate.leaving || candidate.claimed) && candidate.row->type != SessionType::System &&
-        members.contains(candidate.row->project)) {
-      add(leaving, candidate.units, 1);
-    }
-  }
-  for (const SlotRequest& r : view_.request(session).total) {
-    if (cohort.nominal[r.slot] == CohortShare::kUnlimited) continue;
-    missing[r.slot] = cohort.held[r.slot] - at(leaving, r.slot) + r.units - cohort.nominal[r.slot];
-  }
-  return missing;
-}
-
-std::optional<std::vector<Preemption::Victim>> Preemption::cover_quota(
-    const PendingSession& session, const CohortShare& cohort) {
-  Amounts missing = missing_quota(session, cohort);
-  const auto lacks = [&] {
-    return std::ranges::any_of(missing, [](std::int64_t units) { return units > 0; });
-  };
-  std::vector<Victim> victims;
-  for (Victim v = 0; v < candidates_.size() && lacks(); ++v) {
-    const Candidate& candidate = candidates_[v];
-    const auto it = borrowers_.find(candidate.row->project);
-    if (!candidate.eligible || it == borrowers_.end()) continue;
-    auto& [used, member] = it->second;
-    const bool helps = std::ranges::any_of(member->nominal, [&](const auto& own) {
-      return at(missing, own.first) > 0 && at(candidate.units, own.first) > 0 &&
-             at(used, own.first) > own.second;
-    });
-    if (!helps) continue;
-    add(missing, candidate.units, -1);
-    add(used, candidate.units, -1);
-    victims.push_back(v);
-  }
-  if (lacks()) return std::nullopt;
-  return victims;
-}
-
-bool Preemption::quota_allows(const PendingSession& session, const CohortShare& cohort,
-                              std::span<const Victim> victims, Victim without) {
-  Amounts missing = missing_quota(session, cohort);
-  const auto& members = *source_.mirror.cohorts().members(cohort.name);
-  for (const Victim v : victims) {
-    if (v != without && members.contains(candidates_[v].row->project)) {
-      add(missing, candidates_[v].units, -1);
-    }
-  }
-  return std::ranges::all_of(missing, [](std::int64_t units) { return units <= 0; });
 }
 
 // How much of the deficit goes when the session leaves the agent, in millionths of each slot.
@@ -260,8 +194,9 @@ std::optional<std::vector<Preemption::Victim>> Preemption::make_room(
     std::span<const Victim> claimed) {
   const std::size_t before = ledger_.checkpoint();
   std::vector<Victim> left, victims;
-  for (const Victim v : on_agent_[agent]) {
-    if (candidates_[v].eligible && std::ranges::find(claimed, v) == claimed.end()) {
+  for (const Victim v : victims_on(agent)) {
+    ++steps_;
+    if (may_be_taken(candidates_[v]) && std::ranges::find(claimed, v) == claimed.end()) {
       left.push_back(v);
     }
   }
@@ -313,62 +248,102 @@ std::optional<std::vector<Preemption::Victim>> Preemption::make_room(
   }
   ledger_.rollback(before);
   if (!made) return std::nullopt;
-  std::ranges::sort(victims);
+  sort(victims);
   return victims;
 }
 
-bool Preemption::is_less(std::span<const Victim> a, std::span<const Victim> b) const {
-  std::int64_t first = 0, second = 0;
+void Preemption::sort(std::vector<Victim>& victims) const {
+  std::ranges::sort(victims, {}, [&](Victim v) { return candidates_[v].key; });
+}
+
+std::int64_t Preemption::cost_of(std::span<const Victim> victims) const {
   if (rules_.order == PreemptionRules::Order::FewestSessions) {
-    first = static_cast<std::int64_t>(a.size());
-    second = static_cast<std::int64_t>(b.size());
-  } else if (rules_.order == PreemptionRules::Order::SmallestResources) {
-    for (const Victim v : a) first += candidates_[v].weight;
-    for (const Victim v : b) second += candidates_[v].weight;
+    return static_cast<std::int64_t>(victims.size());
   }
+  std::int64_t cost = 0;
+  if (rules_.order == PreemptionRules::Order::SmallestResources) {
+    for (const Victim v : victims) cost += candidates_[v].weight;
+  }
+  return cost;
+}
+
+bool Preemption::is_less(std::span<const Victim> a, std::span<const Victim> b) const {
+  const std::int64_t first = cost_of(a), second = cost_of(b);
   if (first != second) return first < second;
-  return std::ranges::lexicographical_compare(a, b);
+  return std::ranges::lexicographical_compare(
+      a, b, [&](Victim x, Victim y) { return candidates_[x].key < candidates_[y].key; });
+}
+
+// Of equal choices the one on the first agent.
+void Preemption::try_agent(AgentIndex agent, const Requirement& requirement,
+                           const AgentFilter& filter, std::span<const Victim> claimed,
+                           std::optional<Choice>& best) {
+  const AgentTable& agents = group_.agents;
+  ++steps_;
+  if (!agents.takes_sessions(agent) || agents.architecture(agent) != requirement.architecture ||
+      !agents.labels_match(agent, requirement.labels) || filter.excludes(agent) ||
+      requirement.containers > filter.container_limit ||
+      std::ranges::binary_search(filter.barred, agent)) {
+    return;
+  }
+  auto made = make_room(agent, requirement, filter.container_limit, claimed);
+  if (!made || made->empty()) return;
+  if (!best || is_less(*made, best->victims) ||
+      (agent < best->agent && !is_less(best->victims, *made))) {
+    best = {agent, std::move(*made)};
+  }
 }
 
 std::optional<Preemption::Choice> Preemption::choose(const Requirement& requirement,
                                                      const AgentFilter& filter,
                                                      std::span<const Victim> claimed) {
   std::optional<Choice> best;
-  const auto look_at = [&](AgentIndex agent) {
-    const AgentTable& agents = group_.agents;
-    if (!agents.takes_sessions(agent) || agents.architecture(agent) != requirement.architecture ||
-        !agents.labels_match(agent, requirement.labels) || filter.excludes(agent) ||
-        requirement.containers > filter.container_limit ||
-        std::ranges::binary_search(filter.barred, agent)) {
-      return;
-    }
-    auto made = make_room(agent, requirement, filter.container_limit, claimed);
-    if (!made || made->empty()) return;
-    Choice choice{agent, std::move(*made)};
-    const bool is_alike = best && best->victims == choice.victims;
-    if (!best || (is_alike ? agent < best->agent : is_less(choice.victims, best->victims))) {
-      best = std::move(choice);
-    }
+  const auto try_all = [&](std::span<const AgentIndex> agents) {
+    for (const AgentIndex agent : agents) try_agent(agent, requirement, filter, claimed, best);
   };
-  if (rules_.order == PreemptionRules::Order::FewestSessions ||
-      rules_.order == PreemptionRules::Order::SmallestResources) {
-    for (const auto& [agent, victims] : on_agent_) look_at(agent);
-    return best;
-  }
-  // By the first who would go: nobody goes before the first who may be ended there.
-  std::unordered_set<AgentIndex> seen;
-  for (Victim v = 0; v < candidates_.size(); ++v) {
-    if (!candidates_[v].eligible || std::ranges::find(claimed, v) != claimed.end()) continue;
-    if (best && best->victims.front() < v) break;
-    for (const AgentIndex agent : candidates_[v].where) {
-      if (seen.insert(agent).second) look_at(agent);
+  if (filter.strict) {
+    try_all(filter.designated);
+  } else if (filter.within != nullptr) {
+    try_all(*filter.within);
+  } else if (reclaims_ && (rules_.order == PreemptionRules::Order::FewestSessions ||
+                           rules_.order == PreemptionRules::Order::SmallestResources)) {
+    try_all(agents_);
+  } else if (reclaims_) {
+    // By the first who would go: nobody goes before the first who may be ended there.
+    std::unordered_set<AgentIndex> seen;
+    for (const Victim v : order_) {
+      if (!may_be_taken(candidates_[v]) || std::ranges::find(claimed, v) != claimed.end()) continue;
+      if (best && candidates_[best->victims.front()].key < candidates_[v].key) break;
+      for (const AgentIndex agent : candidates_[v].where) {
+        if (seen.insert(agent).second) try_agent(agent, requirement, filter, claimed, best);
+      }
+    }
+  } else {
+    auto search = group_.victims.search(question(requirement, filter.container_limit));
+    while (const auto bound = search.next()) {
+      if (best) {
+        const std::int64_t cost = cost_of(best->victims);
+        const VictimKey& first = candidates_[best->victims.front()].key;
+        if (std::tie(bound->cost, bound->first) > std::tie(cost, first)) break;
+      }
+      try_agent(bound->agent, requirement, filter, claimed, best);
     }
   }
   return best;
 }
 
 void Preemption::claim(std::span<const Victim> victims) {
-  for (const Victim v : victims) candidates_[v].claimed = true;
+  for (const Victim v : victims) {
+    if (std::exchange(candidates_[v].claimed, true)) continue;
+    claimed_.push_back(v);
+    group_.victims.claim(id(v));
+    note(candidates_[v]);
+  }
+}
+
+std::uint64_t Preemption::take_steps() {
+  const std::uint64_t steps = steps_ + group_.victims.looked_at();
+  return steps - std::exchange(taken_steps_, steps);
 }
 
 }  // namespace bai::sched

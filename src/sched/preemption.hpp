@@ -10,17 +10,17 @@
 #include <utility>
 #include <vector>
 
-#include "sched/policy_set.hpp"
 #include "sched/search.hpp"
-#include "sched/view_source.hpp"
+#include "sched/victims.hpp"
 
 namespace bai::sched {
 
 // One resource group's, for one pass. Sessions that run and may be ended, in the order in which
-// they are taken: those with the lowest job priority first, then as the rules say.
+// they are taken: those with the lowest job priority first, then as the rules say. They are looked
+// at when it comes to them; where quota is taken back, all of them.
 class Preemption {
  public:
-  using Victim = std::size_t;  // by rank
+  using Victim = std::size_t;  // in no order
   struct Choice {
     AgentIndex agent = 0;
     std::vector<Victim> victims;  // in order
@@ -28,13 +28,16 @@ class Preemption {
 
   // Everything outlives it.
   Preemption(const ViewSource& source, Group& group, Ledger& ledger, const PreemptionRules& rules);
+  ~Preemption();  // whoever was claimed is anybody's again
+  Preemption(const Preemption&) = delete;
+  Preemption& operator=(const Preemption&) = delete;
 
   // For whom the questions below are asked. `reclaims`: the cohort of a project that wants back
   // what it has lent; null: none. `by_priority`: those with a lower job priority yield to it.
-  // False: nobody may be ended for it. `due` becomes the time at which somebody will have run long
-  // enough, if that is what is missing.
-  bool consider(const PendingSession& session, const CohortShare* reclaims, bool by_priority,
-                Timestamp& due);
+  // False: nobody may be ended for it who would help. `due` becomes the time at which somebody will
+  // have run long enough, if that is what is missing.
+  bool consider(const PendingSession& session, const AgentFilter& filter,
+                const CohortShare* reclaims, bool by_priority, Timestamp& due);
 
   // In the ledger: what sessions hold that are leaving, and those claimed before, is given back.
   // Room that is about to come is no reason to end anybody else. The ledger has to be rolled back
@@ -54,6 +57,7 @@ class Preemption {
   // Whether the quota would do if this one of the victims stayed.
   bool quota_allows(const PendingSession& session, const CohortShare& cohort,
                     std::span<const Victim> victims, Victim without);
+  void sort(std::vector<Victim>& victims) const;
   // Whether less goes with the first, each in order.
   bool is_less(std::span<const Victim> a, std::span<const Victim> b) const;
   // They are somebody's now; nobody else's in this pass.
@@ -61,7 +65,9 @@ class Preemption {
 
   SessionId id(Victim victim) const { return candidates_[victim].row->id; }
   std::span<const AgentIndex> agents(Victim victim) const { return candidates_[victim].where; }
-  std::uint64_t size() const noexcept { return candidates_.size(); }
+  // Sessions, agents and nodes of trees over agents that have been looked at since it was last
+  // asked.
+  std::uint64_t take_steps();
 
  private:
   struct Part {  // what a session holds by one kernel on an agent of the resource group
@@ -71,25 +77,39 @@ class Preemption {
   };
   struct Candidate {
     const Session* row = nullptr;
+    VictimKey key;
     std::vector<Part> parts;
     std::vector<AgentIndex> where;    // of its parts, each once
     std::vector<std::int64_t> units;  // by slot, of all its kernels
     std::int64_t weight = 0;          // how much of the resource group it holds
-    bool leaving = false, claimed = false, eligible = false;
+    bool leaving = false, claimed = false;
+    bool borrows = false;  // may be ended for who takes back quota
   };
   using Amounts = std::vector<std::int64_t>;  // by slot
 
-  void collect(const Group& group, bool with_parts);
-  void add_parts(Candidate& candidate, const Tenant& tenant, bool with_parts);
-  void rank();
-  bool yields_to(const Candidate& candidate, const PendingSession& session, Timestamp& due) const;
+  std::optional<Victim> candidate(const SessionId& session);
+  void add_parts(Candidate& candidate, const Tenant& tenant);
+  const std::vector<Victim>& victims_on(AgentIndex agent);
+  const std::vector<Victim>& leaving();
+  void note(const Candidate& candidate);
+  bool may_be_taken(const Candidate& candidate) const;
+  bool yields(const Session& row, Timestamp& due) const;
+  bool consider_on(std::span<const AgentIndex> agents, Timestamp& due);
+  // preemption_quota.cpp
+  bool consider_all(const CohortShare& reclaims, Timestamp& due);
+  void collect_all(bool other_groups);
   bool is_borrower(const Candidate& candidate) const;
   Amounts missing_quota(const PendingSession& session, const CohortShare& cohort) const;
+  std::int64_t cost_of(std::span<const Victim> victims) const;
+  VictimIndex::Question question(const Requirement& requirement,
+                                 std::uint32_t container_limit) const;
   std::int64_t relief(const Candidate& candidate, AgentIndex agent, const Amounts& deficit,
                       std::int64_t containers) const;
   std::optional<std::vector<Victim>> make_room(AgentIndex agent, const Requirement& requirement,
                                                std::uint32_t container_limit,
                                                std::span<const Victim> claimed);
+  void try_agent(AgentIndex agent, const Requirement& requirement, const AgentFilter& filter,
+                 std::span<const Victim> claimed, std::optional<Choice>& best);
 
   const ViewSource& source_;
   SchedView view_;
@@ -97,8 +117,16 @@ class Preemption {
   Ledger& ledger_;
   const PreemptionRules& rules_;
   std::vector<Candidate> candidates_;
-  std::map<AgentIndex, std::vector<Victim>> on_agent_;
-  bool has_others_ = false;  // candidates of other resource groups are among them
+  std::unordered_map<SessionId, std::optional<Victim>> known_;  // sessions looked at
+  std::unordered_map<AgentIndex, std::vector<Victim>> on_agent_;
+  std::optional<std::vector<Victim>> leaving_;
+  bool has_all_ = false, has_others_ = false;  // candidates; those of other resource groups
+  std::vector<AgentIndex> agents_;             // once it has all: where candidates are
+  std::vector<Victim> order_;                  // once it has all
+  std::vector<Victim> claimed_;
+  const PendingSession* session_ = nullptr;  // for whom
+  bool reclaims_ = false, by_priority_ = false;
+  std::uint64_t steps_ = 0, taken_steps_ = 0;
   // Of the projects of the cohort that is looked at: what they use, without who leaves.
   std::map<ProjectId, std::pair<Amounts, const Cohorts::Member*>> borrowers_;
 };

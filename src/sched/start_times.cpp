@@ -179,7 +179,7 @@ const StartTimes& StartTimesCache::refreshed(const Mirror& mirror, const Group& 
     return std::span(log).subspan(std::min(known, log.size()));
   };
   const auto changes = since(agents.changed(), times.changes_);
-  const auto ends = since(group.ends.moved(), times.ends_);
+  const auto ends = since(group.ends.agents(), times.ends_);
   const auto ours = since(started.log(), times.started_);
   if (times.epoch_ != agents.epoch() || times.ends_epoch_ != group.ends.epoch() ||
       !asks_alike(times.requirement_, requirement) || times.labels_ != labels ||
@@ -210,7 +210,7 @@ const StartTimes& StartTimesCache::refreshed(const Mirror& mirror, const Group& 
   times.epoch_ = agents.epoch();
   times.ends_epoch_ = group.ends.epoch();
   times.changes_ = agents.changed().size();
-  times.ends_ = group.ends.moved().size();
+  times.ends_ = group.ends.agents().size();
   times.started_ = started.log().size();
   return times;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 namespace bai::sched {
 
@@ -30,19 +31,44 @@ bool may_be_ended(const Session& session) noexcept {
          session.type != SessionType::System;
 }
 
-void Tenancy::count_victim(const Session& session, int sign) {
-  if (!may_be_ended(session)) return;
-  auto& group = victims_[session.resource_group];
-  std::uint32_t& sessions = group[session.job_priority];
-  sessions = sign > 0 ? sessions + 1 : sessions - 1;
-  if (sessions == 0) group.erase(session.job_priority);
-  if (group.empty()) victims_.erase(session.resource_group);
+bool is_leaving(const Session& session) noexcept {
+  return session.status == SessionStatus::Preempted ||
+         session.status == SessionStatus::Rescheduling ||
+         session.status == SessionStatus::Terminating;
 }
 
-std::optional<std::int64_t> Tenancy::lowest_victim(const ResourceGroupName& group) const {
-  const auto it = victims_.find(group);
-  if (it == victims_.end()) return std::nullopt;
-  return it->second.begin()->first;
+void Tenancy::enter(const Session& victim) {
+  Victims& group = victims_[victim.resource_group];
+  ++group.by_priority[victim.job_priority];
+  group.by_user.emplace(victim.user, victim.id);
+  group.by_project.emplace(victim.project, victim.id);
+}
+
+void Tenancy::remove(const Session& victim) {
+  const auto it = victims_.find(victim.resource_group);
+  Victims& group = it->second;
+  const auto priority = group.by_priority.find(victim.job_priority);
+  if (--priority->second == 0) group.by_priority.erase(priority);
+  group.by_user.erase({victim.user, victim.id});
+  group.by_project.erase({victim.project, victim.id});
+  if (group.by_priority.empty()) victims_.erase(it);
+}
+
+bool Tenancy::follow_victim(const Session* before, const Session* after) {
+  const bool left = before != nullptr && is_leaving(*before);
+  const bool leaves = after != nullptr && is_leaving(*after);
+  if (left && !leaves) leaving_.erase(before->id);
+  if (!left && leaves) leaving_.insert(after->id);
+  const bool was = before != nullptr && may_be_ended(*before);
+  const bool is = after != nullptr && may_be_ended(*after);
+  const auto looks = [](const Session& row) {
+    return std::tie(row.resource_group, row.job_priority, row.starts_at, row.user, row.project,
+                    row.domain);
+  };
+  if (was == is && (!is || looks(*before) == looks(*after))) return false;
+  if (was) remove(*before);
+  if (is) enter(*after);
+  return true;
 }
 
 void Tenancy::count(const Tenant& tenant, const Kernel& kernel, int sign) {
@@ -93,17 +119,16 @@ void Tenancy::forget(Tenant& tenant) {
   tenant.row.reset();
 }
 
-void Tenancy::on_session(const Change& change) {
+bool Tenancy::on_session(const Change& change) {
   const Session *before = change.old_row<Session>(), *after = change.new_row<Session>();
   const SessionId id = after != nullptr ? after->id : before->id;
-  if (before != nullptr) count_victim(*before, -1);
-  if (after != nullptr) count_victim(*after, 1);
+  const bool looks_otherwise = follow_victim(before, after);
   if (!is_tenant(after)) {
     const auto it = tenants_.find(id);
-    if (it == tenants_.end()) return;
+    if (it == tenants_.end()) return looks_otherwise;
     forget(it->second);
     if (it->second.kernels.empty()) tenants_.erase(it);
-    return;
+    return looks_otherwise;
   }
   Tenant& tenant = tenants_[id];
   auto row = std::static_pointer_cast<const Session>(change.after);
@@ -112,10 +137,11 @@ void Tenancy::on_session(const Change& change) {
       before->session_group == after->session_group && before->user == after->user &&
       before->project == after->project && before->domain == after->domain) {
     tenant.row = std::move(row);
-    return;
+    return looks_otherwise;
   }
   forget(tenant);
   learn(tenant, std::move(row));
+  return looks_otherwise;
 }
 
 void Tenancy::on_kernel(const Change& change) {
@@ -181,11 +207,14 @@ std::string Tenancy::dump() const {
       text += fmt::format("fair share {}/{} {}\n", group.str(), name, line);
     }
   }
-  for (const auto& [group, priorities] : victims_) {
-    for (const auto& [priority, sessions] : priorities) {
+  for (const auto& [group, victims] : victims_) {
+    for (const auto& [priority, sessions] : victims.by_priority) {
       text += fmt::format("may be ended {} {}={}\n", group.str(), priority, sessions);
     }
+    text += fmt::format("may be ended {} by user={} by project={}\n", group.str(),
+                        victims.by_user.size(), victims.by_project.size());
   }
+  if (!leaving_.empty()) text += fmt::format("leaving {}\n", leaving_.size());
   std::map<std::string, std::string> lines;
   for (const auto& [id, group] : groups_) {
     lines[id] = fmt::format(" {} {}", to_string(group->direction), to_string(group->enforcement));

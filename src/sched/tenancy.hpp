@@ -7,10 +7,11 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "bai_manager/entities.hpp"
@@ -31,12 +32,43 @@ struct Tenant {
 
 // Whether it runs and may be ended for others.
 bool may_be_ended(const Session& session) noexcept;
+// Whether it is about to give back what it holds.
+bool is_leaving(const Session& session) noexcept;
+
+// A resource group's sessions that run and may be ended; none is empty.
+struct Victims {
+  std::map<std::int64_t, std::uint32_t> by_priority;  // how many, by job priority
+  std::set<std::pair<UserId, SessionId>> by_user;
+  std::set<std::pair<ProjectId, SessionId>> by_project;
+
+  // Calls `visit` with their sessions, until it answers false; so does this then.
+  template <class Visit>
+  bool for_each_of(const UserId& user, Visit&& visit) const {
+    return for_each_of(by_user, user, visit);
+  }
+  template <class Visit>
+  bool for_each_of(const ProjectId& project, Visit&& visit) const {
+    return for_each_of(by_project, project, visit);
+  }
+
+ private:
+  template <class Owner, class Visit>
+  static bool for_each_of(const std::set<std::pair<Owner, SessionId>>& sessions, const Owner& owner,
+                          Visit&& visit) {
+    for (auto it = sessions.lower_bound({owner, SessionId{}});
+         it != sessions.end() && it->first == owner; ++it) {
+      if (!visit(it->second)) return false;
+    }
+    return true;
+  }
+};
 
 class Tenancy {
  public:
   explicit Tenancy(Names& slots) : slots_(slots) {}
 
-  void on_session(const Change& change);
+  // True: other sessions may be ended now, or look otherwise to who chooses among them.
+  bool on_session(const Change& change);
   void on_kernel(const Change& change);
   void on_fair_share(const Change& change);
   void on_session_group(const Change& change);
@@ -57,14 +89,24 @@ class Tenancy {
     return it == tenants_.end() ? nullptr : &it->second;
   }
 
-  // The lowest job priority of the resource group's sessions that run and may be ended; nothing:
-  // there are none.
-  std::optional<std::int64_t> lowest_victim(const ResourceGroupName& group) const;
+  // Null: there are none.
+  const Victims* victims(const ResourceGroupName& group) const {
+    const auto it = victims_.find(group);
+    return it == victims_.end() ? nullptr : &it->second;
+  }
+  bool is_victim(const SessionId& session) const {
+    const Tenant* known = tenant(session);
+    return known != nullptr && known->row != nullptr && may_be_ended(*known->row);
+  }
+  // Sessions that are about to give back what they hold.
+  const std::set<SessionId>& leaving() const noexcept { return leaving_; }
 
   std::string dump() const;
 
  private:
-  void count_victim(const Session& session, int sign);
+  bool follow_victim(const Session* before, const Session* after);
+  void enter(const Session& victim);
+  void remove(const Session& victim);
   void count(const Tenant& tenant, const Kernel& kernel, int sign);
   void count_member(const Tenant& tenant, const AgentId& agent, int sign);
   void learn(Tenant& tenant, std::shared_ptr<const Session> row);
@@ -76,8 +118,8 @@ class Tenancy {
   std::unordered_map<std::string, std::shared_ptr<const SessionGroup>, TextHash, std::equal_to<>>
       groups_;
   std::unordered_map<std::string, Members, TextHash, std::equal_to<>> members_;
-  // How many may be ended, by job priority.
-  std::map<ResourceGroupName, std::map<std::int64_t, std::uint32_t>> victims_;
+  std::map<ResourceGroupName, Victims> victims_;
+  std::set<SessionId> leaving_;
 };
 
 }  // namespace bai::sched

@@ -1,0 +1,314 @@
+#include "sched/victim_index.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <numeric>
+
+#include "sched/victim_index_tree.hpp"
+
+namespace bai::sched {
+
+namespace {
+
+constexpr std::size_t kTreesMax = 64;
+constexpr std::size_t kPlacesMax = 1 << 16, kPlacesPerAgent = 8;  // of all trees
+constexpr std::size_t kMovesMax = 64;  // agents that come or go before a tree is built anew
+constexpr std::size_t kLagMax = 64;    // agents to be read again beyond what building takes
+
+}  // namespace
+
+VictimIndex::VictimIndex() = default;
+VictimIndex::~VictimIndex() = default;
+
+VictimIndex::Tree* VictimIndex::refreshed(const Question& question) {
+  const Group& group = question.source.group;
+  const Victims* victims = question.source.mirror.tenancy().victims(group.name);
+  if (!question.rules.enabled || victims == nullptr) return nullptr;
+  const auto above = victims->by_priority.lower_bound(question.job_priority);
+  if (above == victims->by_priority.begin()) return nullptr;
+  if (rules_ != question.rules) trees_.clear();
+  rules_ = question.rules;
+  if (rules_.order == PreemptionRules::Order::SmallestResources) {
+    const SchedView view(question.source);
+    std::vector<std::int64_t> capacities(group.agents.column_count());
+    for (SlotIndex slot = 0; slot < capacities.size(); ++slot) {
+      capacities[slot] = view.group_capacity(slot);
+    }
+    if (capacities != capacities_) trees_.clear();
+    capacities_ = std::move(capacities);
+  }
+  Kind kind;
+  kind.architecture = question.requirement.architecture;
+  for (const SlotRequest& r : question.requirement.slots) {
+    if (r.units > 0) kind.needed.push_back(r.slot);
+  }
+  std::ranges::sort(kind.needed);
+  kind.needed.erase(std::ranges::unique(kind.needed).begin(), kind.needed.end());
+  kind.counts_containers = question.container_limit != kNoContainerLimit;
+  kind.highest = std::prev(above)->first;
+  using Of = PreemptionRules::Scope;
+  if (rules_.victim_scope == Of::User) kind.user = question.owner.user;
+  if (rules_.victim_scope == Of::Project) kind.project = question.owner.project;
+  if (rules_.victim_scope == Of::Domain) kind.domain = question.owner.domain;
+  Tree& tree = tree_of(kind, question);
+  tree.used = ++asked_;
+  catch_up(tree, question);
+  return &tree;
+}
+
+VictimIndex::Tree& VictimIndex::tree_of(const Kind& kind, const Question& question) {
+  const auto known =
+      std::ranges::find_if(trees_, [&](const auto& tree) { return tree->kind == kind; });
+  if (known != trees_.end()) return **known;
+  drop_unused(question.source.group.agents.size());
+  return *trees_.emplace_back(std::make_unique<Tree>(kind, rules_));
+}
+
+void VictimIndex::drop_unused(std::size_t agents) {
+  std::size_t places = 0;
+  for (const auto& tree : trees_) places += tree->bounds.places();
+  const std::size_t most = std::max(kPlacesMax, kPlacesPerAgent * agents);
+  while (!trees_.empty() && (trees_.size() >= kTreesMax || places > most)) {
+    const auto oldest = std::ranges::min_element(trees_, {}, [](const auto& t) { return t->used; });
+    places -= (*oldest)->bounds.places();
+    trees_.erase(oldest);
+  }
+}
+
+void VictimIndex::build(Tree& tree, const Question& question) {
+  ++builds_;
+  const Group& group = question.source.group;
+  const AgentTable& agents = group.agents;
+  const Victims& victims = *question.source.mirror.tenancy().victims(group.name);
+  const SchedView view(question.source);
+  tree.bounds.clear();
+  tree.places.assign(agents.size(), kNowhere);
+  tree.agents.clear();
+  tree.unused.clear();
+  tree.firsts.clear();
+  tree.gains.clear();
+  tree.shifts.clear();
+  for (const SlotIndex slot : tree.kind.needed) {
+    const auto all =
+        static_cast<std::uint64_t>(std::max<std::int64_t>(1, view.group_capacity(slot)));
+    tree.shifts.push_back(62U - std::min(62U, static_cast<unsigned>(std::bit_width(all))));
+  }
+  std::vector<AgentIndex> where;
+  const auto add = [&](const SessionId& id) {
+    const Tenant* tenant = question.source.mirror.tenancy().tenant(id);
+    if (tenant == nullptr) return true;
+    for (const auto& kernel : tenant->kernels) {
+      if (const auto agent = agents.find(kernel->agent)) where.push_back(*agent);
+    }
+    return where.size() < agents.size();
+  };
+  using Of = PreemptionRules::Scope;
+  const bool is_known =
+      (rules_.victim_scope == Of::User && victims.for_each_of(question.owner.user, add)) ||
+      (rules_.victim_scope == Of::Project && victims.for_each_of(question.owner.project, add));
+  if (!is_known) {
+    where.resize(agents.size());
+    std::iota(where.begin(), where.end(), AgentIndex{0});
+  }
+  std::ranges::sort(where);
+  where.erase(std::ranges::unique(where).begin(), where.end());
+  for (const AgentIndex agent : where) read(tree, question, agent);
+  tree.built_from = where.size();
+  tree.bounds.follow_all();
+}
+
+void VictimIndex::catch_up(Tree& tree, const Question& question) {
+  const Group& group = question.source.group;
+  const AgentTable& agents = group.agents;
+  const std::vector<AgentIndex>& tenants = group.tenants.agents();
+  const bool has_numbers = tree.log_epoch == agents.log_epoch()
+                               ? agents.moves().size() - tree.moves <= kMovesMax
+                               : tree.settings_epoch == agents.settings_epoch();
+  if (!has_numbers || tree.tenants_epoch != group.tenants.epoch() ||
+      tenants.size() - tree.tenants > tree.built_from + kLagMax || question.source.now < tree.now) {
+    tree.now = question.source.now;
+    build(tree, question);
+  } else {
+    tree.now = question.source.now;
+    std::vector<std::uint32_t> changed;  // places
+    const bool all = !follow_agents(tree, agents, changed);
+    if (all) {
+      for (std::uint32_t place = 0; place < tree.agents.size(); ++place) {
+        read_amounts(tree, agents, place);
+      }
+      tree.bounds.follow_all();
+    }
+    std::ranges::sort(changed);
+    changed.erase(std::ranges::unique(changed).begin(), changed.end());
+    for (const std::uint32_t place : changed) read_amounts(tree, agents, place);
+    for (const std::uint32_t place : changed) tree.bounds.follow(place);
+    std::vector<AgentIndex> stirred(tenants.begin() + static_cast<std::ptrdiff_t>(tree.tenants),
+                                    tenants.end());
+    ripened(tree, stirred);
+    std::ranges::sort(stirred);
+    stirred.erase(std::ranges::unique(stirred).begin(), stirred.end());
+    for (const AgentIndex agent : stirred) {
+      if (agent == AgentLog::kGone) continue;
+      const std::uint32_t before = tree.places[agent];
+      read(tree, question, agent);
+      const std::uint32_t place = before != kNowhere ? before : tree.places[agent];
+      if (place != kNowhere) tree.bounds.follow(place);
+    }
+  }
+  tree.log_epoch = agents.log_epoch();
+  tree.settings_epoch = agents.settings_epoch();
+  tree.tenants_epoch = group.tenants.epoch();
+  tree.changes = agents.changed().size();
+  tree.moves = agents.moves().size();
+  tree.tenants = tenants.size();
+}
+
+// Places whose agents have changed. False: any may have.
+bool VictimIndex::follow_agents(Tree& tree, const AgentTable& agents,
+                                std::vector<std::uint32_t>& changed) {
+  if (tree.log_epoch != agents.log_epoch()) return false;
+  const std::vector<AgentIndex>& log = agents.changed();
+  const std::vector<AgentMove>& moves = agents.moves();
+  for (std::size_t move = tree.moves;; ++move) {
+    const bool last = move == moves.size();
+    const std::size_t until = last ? log.size() : moves[move].changes_before;
+    for (; tree.changes < until; ++tree.changes) {
+      const std::uint32_t place = tree.places[log[tree.changes]];
+      if (place != kNowhere) changed.push_back(place);
+    }
+    if (last) return true;
+    const AgentIndex at = moves[move].at;
+    const auto here = tree.places.begin() + static_cast<std::ptrdiff_t>(at);
+    if (moves[move].came) {
+      tree.places.insert(here, kNowhere);
+    } else {
+      if (*here != kNowhere) {
+        tree.bounds.empty(*here);
+        tree.bounds.follow(*here);
+        tree.unused.push_back(*here);
+        tree.agents[*here] = AgentLog::kGone;
+      }
+      tree.places.erase(here);
+    }
+    for (AgentIndex& agent : tree.agents) {
+      if (agent == AgentLog::kGone) continue;
+      if (moves[move].came && agent >= at) ++agent;
+      if (!moves[move].came && agent > at) --agent;
+    }
+  }
+}
+
+// Agents with somebody who has come to have run long enough.
+void VictimIndex::ripened(const Tree& tree, std::vector<AgentIndex>& agents) const {
+  if (!tree.bounds.has_root()) return;
+  std::vector<VictimTree::Node> nodes{tree.bounds.root()};
+  while (!nodes.empty()) {
+    const VictimTree::Node node = nodes.back();
+    nodes.pop_back();
+    const std::int64_t ripe = tree.bounds.numbers(node)[tree.ripe()];
+    if (ripe == kNothing || -ripe > tree.now.ns) continue;
+    if (node.level == 0) {
+      agents.push_back(tree.agents[node.at]);
+    } else {
+      tree.bounds.below(node, [&](VictimTree::Node child) { nodes.push_back(child); });
+    }
+  }
+}
+
+// Who is on the agent, and what is free there.
+void VictimIndex::read(Tree& tree, const Question& question, AgentIndex agent) {
+  const Mirror& mirror = question.source.mirror;
+  const Group& group = question.source.group;
+  ++looked_at_;
+  stakes_.clear();
+  bool anybody = false;
+  std::int64_t ripe = kNothing, kernels = 0;
+  for (const HeldOn& one : mirror.held_on(group.agents.id(agent))) {
+    const Tenant* tenant = mirror.tenancy().tenant(one.held->session);
+    if (tenant == nullptr || tenant->row == nullptr) continue;
+    const Session& row = *tenant->row;
+    if (!may_be_ended(row) || row.job_priority > tree.kind.highest ||
+        !is_in_scope(row, rules_, group.name, question.owner) ||
+        (!claimed_.empty() && claimed_.contains(row.id))) {
+      continue;
+    }
+    anybody = true;
+    if (const Timestamp from = row.starts_at + rules_.min_runtime; from > tree.now) {
+      ripe = std::max(ripe, -from.ns);
+      continue;
+    }
+    ++kernels;
+    auto stake = stakes_.end();
+    if (tenant->kernels.size() > 1) {
+      stake = std::ranges::find(stakes_, tenant, &Stake::tenant);
+    }
+    if (stake == stakes_.end()) {
+      stake = stakes_.insert(stake, {tenant, std::vector<std::int64_t>(tree.slots, 0)});
+    }
+    for (const SlotRequest& r : one.held->slots) {
+      const auto slot = std::ranges::lower_bound(tree.kind.needed, r.slot);
+      if (slot == tree.kind.needed.end() || *slot != r.slot) continue;
+      auto& units = stake->units[static_cast<std::size_t>(slot - tree.kind.needed.begin())];
+      units = sum(units, std::max<std::int64_t>(0, r.units));
+    }
+  }
+  std::uint32_t place = tree.places[agent];
+  if (!anybody) {
+    if (place == kNowhere) return;
+    tree.places[agent] = kNowhere;
+    tree.agents[place] = AgentLog::kGone;
+    tree.unused.push_back(place);
+    tree.bounds.empty(place);
+    return;
+  }
+  if (place == kNowhere) place = tree.place_for(agent);
+  const auto gain = tree.gain(place);
+  std::ranges::fill(gain, 0);
+  gain[tree.slots] = kernels;
+  const auto numbers = tree.bounds.numbers(place);
+  std::ranges::fill(numbers, kNothing);
+  numbers[tree.ripe()] = ripe;
+  VictimKey& first = tree.firsts[place];
+  first = kNobody;
+  const SchedView view(question.source);
+  const bool by_weight = rules_.order == PreemptionRules::Order::SmallestResources;
+  for (const Stake& stake : stakes_) {
+    const std::int64_t weight = by_weight ? weight_of(*stake.tenant, mirror, view) : 0;
+    if (tree.kind.counts_containers ||
+        std::ranges::any_of(stake.units, [](std::int64_t units) { return units > 0; })) {
+      first = std::min(first, victim_key(*stake.tenant->row, rules_, weight));
+    }
+    for (std::size_t i = 0; i < tree.slots; ++i) {
+      gain[i] = sum(gain[i], stake.units[i]);
+      if (!counts_cost(rules_) || stake.units[i] == 0) continue;
+      const std::int64_t cost = by_weight ? weight : 1;
+      std::int64_t& yield = numbers[tree.yield(i)];
+      yield = std::max(yield, yield_of(stake.units[i], cost, tree.shifts[i]));
+    }
+  }
+  read_amounts(tree, group.agents, place);
+}
+
+void VictimIndex::read_amounts(Tree& tree, const AgentTable& agents, std::uint32_t place) {
+  const AgentIndex agent = tree.agents[place];
+  if (agent == AgentLog::kGone) return;
+  const auto gain = tree.gain(place);
+  const auto numbers = tree.bounds.numbers(place);
+  const bool takes =
+      agents.takes_sessions(agent) && agents.architecture(agent) == tree.kind.architecture;
+  const std::int64_t* row = agents.free_row(agent);
+  for (std::size_t i = 0; i < tree.slots; ++i) {
+    const SlotIndex slot = tree.kind.needed[i];
+    const bool has = takes && slot < agents.column_count() && row[slot] > kAbsent;
+    numbers[i] = has ? sum(row[slot], gain[i]) : kNothing;
+    if (counts_cost(rules_)) numbers[tree.free(i)] = has ? row[slot] : kNothing;
+  }
+  tree.bounds.first(place) = takes ? tree.firsts[place] : kNobody;
+  numbers[tree.containers()] = gain[tree.slots] - std::int64_t{agents.containers(agent)};
+}
+
+bool VictimIndex::is_sound() const {
+  return std::ranges::all_of(trees_, [](const auto& tree) { return tree->bounds.is_sound(); });
+}
+
+}  // namespace bai::sched

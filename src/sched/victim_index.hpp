@@ -1,0 +1,117 @@
+// Where the least has to go for a session that preempts, without looking at all agents.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <tuple>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "sched/agent_log.hpp"
+#include "sched/policy_set.hpp"
+#include "sched/victim_tree.hpp"
+
+namespace bai::sched {
+
+struct Tenant;
+struct ViewSource;
+class AgentTable;
+
+// One resource group's. Keeps, for each kind of question (whose sessions yield, slots that are
+// asked for), a tree over the agents that have such sessions; it follows the logs of the group when
+// it is asked. What it says of an agent is a bound: whoever asks looks at the agents.
+// Belongs to the thread that plans the group.
+class VictimIndex {
+ public:
+  struct Question {
+    const ViewSource& source;
+    const PreemptionRules& rules;
+    const Owner& owner;  // of the session that preempts
+    std::int64_t job_priority = 0;
+    const Requirement& requirement;
+    std::uint32_t container_limit = 0;
+  };
+  struct Outlook {
+    bool anybody = false;          // may be ended, and has something of what is asked for
+    std::optional<Timestamp> due;  // when the next one will have run long enough
+  };
+  // An agent. Whoever leaves there costs at least that: how many go, or how much they hold, where
+  // the rules look at that; and nobody before `first` goes.
+  struct Bound {
+    AgentIndex agent = 0;
+    std::int64_t cost = 0;
+    VictimKey first;
+  };
+
+  VictimIndex();
+  ~VictimIndex();
+  VictimIndex(const VictimIndex&) = delete;
+  VictimIndex& operator=(const VictimIndex&) = delete;
+
+  Outlook outlook(const Question& question);
+  // Agents that may have room when sessions have left, the lowest bound first. As of this call;
+  // until the next one of any kind.
+  class Search;
+  Search search(const Question& question);
+
+  // Nobody else's in this pass; and the end of that.
+  void claim(const SessionId& session) { claimed_.insert(session); }
+  void forget_claims() { claimed_.clear(); }
+
+  // Nodes and agents that it has looked at, so far.
+  std::uint64_t looked_at() const noexcept { return looked_at_; }
+  std::uint64_t builds() const noexcept { return builds_; }  // of trees, so far
+  bool is_sound() const;                                     // for tests
+
+ private:
+  struct Kind;
+  struct Tree;
+
+  Tree* refreshed(const Question& question);  // null: nobody yields
+  Tree& tree_of(const Kind& kind, const Question& question);
+  void drop_unused(std::size_t agents);
+  void catch_up(Tree& tree, const Question& question);
+  void build(Tree& tree, const Question& question);
+  void ripened(const Tree& tree, std::vector<AgentIndex>& agents) const;
+  bool follow_agents(Tree& tree, const AgentTable& agents, std::vector<std::uint32_t>& changed);
+  void read(Tree& tree, const Question& question, AgentIndex agent);
+  void read_amounts(Tree& tree, const AgentTable& agents, std::uint32_t place);
+
+  struct Stake {  // what a session has of the needed slots on an agent
+    const Tenant* tenant = nullptr;
+    std::vector<std::int64_t> units;
+  };
+
+  PreemptionRules rules_;
+  std::vector<std::int64_t> capacities_;  // that weights were measured by
+  std::vector<std::unique_ptr<Tree>> trees_;
+  std::unordered_set<SessionId> claimed_;
+  std::vector<Stake> stakes_;  // working space
+  std::uint64_t asked_ = 0, looked_at_ = 0, builds_ = 0;
+};
+
+class VictimIndex::Search {
+ public:
+  std::optional<Bound> next();
+
+ private:
+  friend class VictimIndex;
+  struct Item {
+    std::int64_t cost = 0;
+    VictimKey first;
+    VictimTree::Node node;
+  };
+  static auto order(const Item& item) noexcept { return std::tie(item.cost, item.first); }
+  Search(VictimIndex& index, const Tree* tree, const Question& question);
+  void push(VictimTree::Node node);
+
+  VictimIndex& index_;
+  const Tree* tree_;
+  std::vector<std::int64_t> needs_;
+  std::int64_t containers_ = 0;  // places for them, as the tree counts those
+  std::vector<Item> heap_;
+};
+
+}  // namespace bai::sched

@@ -1,0 +1,104 @@
+// One tree of a VictimIndex: what it knows of an agent.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "sched/victim_index.hpp"
+#include "sched/victims.hpp"
+
+namespace bai::sched {
+
+inline constexpr std::uint32_t kNowhere = 0xffff'ffff;
+inline constexpr std::int64_t kNothing = VictimTree::kNothing;
+inline constexpr std::int64_t kAbsent = kNothing / 4;  // what is less is not there
+inline constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+
+inline bool counts_cost(const PreemptionRules& rules) {
+  return rules.order == PreemptionRules::Order::FewestSessions ||
+         rules.order == PreemptionRules::Order::SmallestResources;
+}
+
+inline std::int64_t sum(std::int64_t a, std::int64_t b) {
+  std::int64_t total = 0;
+  return __builtin_add_overflow(a, b, &total) ? kMost : total;
+}
+
+// How much goes for one point of cost, at most: in units, shifted.
+inline std::int64_t yield_of(std::int64_t units, std::int64_t cost, unsigned shift) {
+  if (cost <= 0) return kMost;
+  const Int128 yield = ((Int128{units} << shift) + cost - 1) / cost;
+  return yield >= kMost ? kMost : static_cast<std::int64_t>(yield);
+}
+
+// What it costs, at least, that so many units go.
+inline std::int64_t cost_of(std::int64_t units, std::int64_t yield, unsigned shift) {
+  if (units <= 0 || yield == kMost) return 0;
+  if (yield <= 0) return kMost;
+  const Int128 cost = ((Int128{units} << shift) + yield - 1) / yield;
+  return cost >= kMost ? kMost : static_cast<std::int64_t>(cost);
+}
+
+struct VictimIndex::Kind {
+  std::uint32_t architecture = 0;
+  std::vector<SlotIndex> needed;   // ordered
+  bool counts_containers = false;  // there is a limit to them
+  std::int64_t highest = 0;        // job priority of those that yield
+  UserId user;                     // whose sessions do; of these what the scope says
+  ProjectId project;
+  DomainName domain;
+  friend bool operator==(const Kind&, const Kind&) = default;
+};
+
+// Numbers of a place: what each needed slot has free once all have left who may be ended; the
+// same of container places, negative; when the next one will have run long enough, negative. Where
+// it matters what ends costs: what each has free now, and what goes for one point of cost, at most.
+struct VictimIndex::Tree {
+  Tree(Kind of, const PreemptionRules& rules)
+      : kind(std::move(of)),
+        slots(kind.needed.size()),
+        bounds(counts_cost(rules) ? 3 * slots + 2 : slots + 2) {}
+
+  std::size_t containers() const noexcept { return slots; }
+  std::size_t ripe() const noexcept { return slots + 1; }
+  std::size_t free(std::size_t i) const noexcept { return slots + 2 + i; }
+  std::size_t yield(std::size_t i) const noexcept { return 2 * slots + 2 + i; }
+  std::span<std::int64_t> gain(std::uint32_t place) {
+    return std::span(gains).subspan(place * (slots + 1), slots + 1);
+  }
+  std::uint32_t place_for(AgentIndex agent) {
+    std::uint32_t place = 0;
+    if (unused.empty()) {
+      place = bounds.add();
+      agents.push_back(agent);
+      firsts.push_back(kNobody);
+      gains.resize(agents.size() * (slots + 1), 0);
+    } else {
+      place = unused.back();
+      unused.pop_back();
+      agents[place] = agent;
+    }
+    return places[agent] = place;
+  }
+
+  Kind kind;
+  std::size_t slots;
+  VictimTree bounds;
+  std::vector<unsigned> shifts;       // of yields, by needed slot
+  std::vector<std::uint32_t> places;  // by agent; or kNowhere
+  std::vector<AgentIndex> agents;     // by place
+  std::vector<std::uint32_t> unused;  // places
+  std::vector<VictimKey> firsts;      // by place: of who has something of what is needed
+  std::vector<std::int64_t> gains;    // by place: what they hold who may be ended, and containers
+  std::uint64_t used = 0;             // when, counted in questions
+  std::size_t built_from = 0;         // agents
+  // Of the group's logs, as far as it has followed them. 0: nothing is known.
+  std::uint64_t log_epoch = 0, settings_epoch = 0, tenants_epoch = 0;
+  std::size_t changes = 0, moves = 0, tenants = 0;
+  Timestamp now;
+};
+
+}  // namespace bai::sched
