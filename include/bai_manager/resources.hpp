@@ -21,13 +21,18 @@ class Json;
 struct Amount {
   std::int64_t units = 0;
   friend constexpr auto operator<=>(Amount, Amount) = default;
-  constexpr bool is_infinite() const noexcept {
+  constexpr bool is_infinite() const noexcept {  // no limit
     return units == std::numeric_limits<std::int64_t>::max();
+  }
+  constexpr bool is_finite() const noexcept {
+    return !is_infinite() && units != std::numeric_limits<std::int64_t>::min();
   }
 };
 inline constexpr Amount kInfiniteAmount{std::numeric_limits<std::int64_t>::max()};
+// A value of calculations; nothing that is read as text or asked for is negative.
+inline constexpr Amount kMinusInfiniteAmount{std::numeric_limits<std::int64_t>::min()};
 
-// Saturate at the ends of int64; infinity absorbs.
+// Saturate at the ends of int64; infinity absorbs, minus infinity all but infinity.
 Amount operator+(Amount a, Amount b) noexcept;
 Amount operator-(Amount a, Amount b) noexcept;
 
@@ -110,6 +115,9 @@ class SlotTypes {
 // {"cpu": "2", "mem": "4g"}: text or numbers; null members are dropped. InvalidArgument names the
 // slot; kind "unknown-slot-type" for a name that `types` does not know.
 Result<SlotMap> parse_slots(const SlotTypes& types, const Json& object);
+// The same where no types are known: a name with "mem" in it is one of sizes, every other is
+// counted.
+Result<SlotMap> parse_untyped_slots(const Json& object);
 Json slots_to_json(const SlotTypes& types, const SlotMap& slots);            // "4294967296"
 Json slots_to_json_humanized(const SlotTypes& types, const SlotMap& slots);  // "4g"
 

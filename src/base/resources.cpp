@@ -113,6 +113,7 @@ Result<Amount> parse_counted(std::string_view text) {
 
 Amount operator+(Amount a, Amount b) noexcept {
   if (a.is_infinite() || b.is_infinite()) return kInfiniteAmount;
+  if (!a.is_finite() || !b.is_finite()) return kMinusInfiniteAmount;
   std::int64_t sum = 0;
   if (__builtin_add_overflow(a.units, b.units, &sum)) return {a.units > 0 ? kMax : kMin};
   return {sum};
@@ -120,7 +121,8 @@ Amount operator+(Amount a, Amount b) noexcept {
 
 Amount operator-(Amount a, Amount b) noexcept {
   if (a.is_infinite()) return kInfiniteAmount;
-  if (b.is_infinite()) return {kMin};
+  if (b.is_infinite() || !a.is_finite()) return kMinusInfiniteAmount;
+  if (!b.is_finite()) return kInfiniteAmount;
   std::int64_t difference = 0;
   if (__builtin_sub_overflow(a.units, b.units, &difference)) return {b.units < 0 ? kMax : kMin};
   return {difference};
@@ -148,8 +150,7 @@ Result<Amount> parse_amount(SlotType type, std::string_view text) {
 }
 
 std::string format_amount(SlotType type, Amount amount) {
-  if (amount.units == kMax) return "Infinity";
-  if (amount.units == kMin) return "-Infinity";
+  if (!amount.is_finite()) return amount.is_infinite() ? "Infinity" : "-Infinity";
   if (type == SlotType::Size) return std::to_string(amount.units);
   const bool negative = amount.units < 0;
   const std::int64_t units = negative ? -amount.units : amount.units;

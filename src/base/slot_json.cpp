@@ -1,4 +1,6 @@
 // Slot amounts as JSON objects: {"cpu": "2", "mem": "4g"}.
+#include <optional>
+
 #include "bai_manager/json.hpp"
 #include "bai_manager/resources.hpp"
 #include "base/text.hpp"
@@ -18,9 +20,9 @@ std::string amount_text(const Json& value) {
   return value.is_string() ? std::string(value.as_string()) : value.dump();
 }
 
-}  // namespace
-
-Result<SlotMap> parse_slots(const SlotTypes& types, const Json& object) {
+// `type_of(name)`: nothing when the slot is unknown.
+template <class TypeOf>
+Result<SlotMap> parse_with(const TypeOf& type_of, const Json& object) {
   if (!object.is_object() && !object.is_null()) {
     return fail(ErrorCode::InvalidArgument,
                 "Resource slots must be an object such as {\"cpu\": \"2\", \"mem\": \"4g\"}",
@@ -28,14 +30,15 @@ Result<SlotMap> parse_slots(const SlotTypes& types, const Json& object) {
   }
   SlotMap out;
   for (const auto& [name, value] : object.members()) {
-    if (!types.knows(name)) return unknown_slot(name);
+    const std::optional<SlotType> type = type_of(name);
+    if (!type) return unknown_slot(name);
     if (value.is_null()) continue;
     if (!value.is_string() && !value.is_number()) {
       return fail(ErrorCode::InvalidArgument,
                   "The amount of slot " + base::quoted(name) + " must be text or a number",
                   "invalid-amount");
     }
-    auto amount = parse_amount(types.type_of(name), amount_text(value));
+    auto amount = parse_amount(*type, amount_text(value));
     if (!amount) {
       amount.error().message = "Slot " + base::quoted(name) + ": " + amount.error().message;
       return std::unexpected(std::move(amount.error()));
@@ -43,6 +46,22 @@ Result<SlotMap> parse_slots(const SlotTypes& types, const Json& object) {
     out.set(name, *amount);
   }
   return out;
+}
+
+}  // namespace
+
+Result<SlotMap> parse_slots(const SlotTypes& types, const Json& object) {
+  const auto known = [&](std::string_view name) {
+    return types.knows(name) ? std::optional(types.type_of(name)) : std::nullopt;
+  };
+  return parse_with(known, object);
+}
+
+Result<SlotMap> parse_untyped_slots(const Json& object) {
+  const auto guessed = [](std::string_view name) -> std::optional<SlotType> {
+    return name.contains("mem") ? SlotType::Size : SlotType::Count;
+  };
+  return parse_with(guessed, object);
 }
 
 Json slots_to_json(const SlotTypes& types, const SlotMap& slots) {

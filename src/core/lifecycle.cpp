@@ -220,9 +220,25 @@ void begin_prepare(Context& ctx, const SessionId& id) {
   drive(ctx, id);
 }
 
+namespace {
+
+// Sessions come into this status in the reference system only: what its rows say is next is done.
+void deprioritize(Context& ctx, const SessionId& id) {
+  constexpr std::int64_t kStep = 10;
+  set_session_status(ctx, id, SessionStatus::Pending, "");
+  const Session& session = update_session(ctx.changes, id, [](Session& s) {
+    s.priority = std::max<std::int64_t>(0, s.priority - kStep);
+  });
+  record_history(ctx, session, "deprioritize-sessions", SessionStatus::Deprioritizing,
+                 SessionStatus::Pending, SchedulingResult::Success);
+}
+
+}  // namespace
+
 void advance(Context& ctx, const SessionId& id) {
   const Session* session = ctx.state().find<Session>(id);
   if (session == nullptr || is_terminal(session->status)) return;
+  if (session->status == SessionStatus::Deprioritizing) return deprioritize(ctx, id);
   const auto kernels = ctx.state().kernels_of(id);
   if (session->status == SessionStatus::Terminating) {
     if (!all(kernels, [](KernelStatus s) { return is_terminal(s); })) return;

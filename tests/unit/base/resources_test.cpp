@@ -108,12 +108,22 @@ TEST_CASE("J16 difference of slots") {
   CHECK(left - right == SlotMap{{"a", {1000}}, {"b", {kGi}}});
 }
 
-TEST_CASE("J17 infinite amounts; a negative one is no request") {
+TEST_CASE("J17 infinite amounts of both signs; as text a negative one is refused like any other") {
+  const SlotTypes types = two_types();
+  const SlotMap slots{{"a", kInfiniteAmount}, {"b", kMinusInfiniteAmount}};
+  CHECK_FALSE(slots.get("a").is_finite());
+  CHECK_FALSE(slots.get("b").is_finite());
+  CHECK(slots.get("a") > Amount{0});
+  CHECK(slots.get("b") < Amount{0});
+  CHECK(slots_to_json_humanized(types, slots).dump() == R"({"a":"Infinity","b":"-Infinity"})");
+  CHECK(slots_to_json(types, slots).dump() == R"({"a":"Infinity","b":"-Infinity"})");
   CHECK(counted("Infinity").is_infinite());
-  CHECK(format_amount_humanized(SlotType::Count, kInfiniteAmount) == "Infinity");
-  CHECK(format_amount_humanized(SlotType::Size, kInfiniteAmount) == "Infinity");
-  CHECK(!parse_amount(SlotType::Count, "-Infinity").has_value());
-  CHECK(format_amount_humanized(SlotType::Size, Amount{0} - kInfiniteAmount) == "-Infinity");
+  for (const char* slot : {"a", "b"}) {
+    const auto parsed = parse_slots(types, Json::object({{slot, "-Infinity"}}));
+    REQUIRE(!parsed.has_value());
+    CHECK(parsed.error().kind == "negative-quantity");
+    CHECK(parsed.error().message.find("cannot be negative") != std::string::npos);
+  }
 }
 
 TEST_CASE("J19 an exponent is written out") {
@@ -125,13 +135,20 @@ TEST_CASE("J20 a null amount is dropped") {
   CHECK(slots == SlotMap{{"mem", {kGi}}});
 }
 
-TEST_CASE("J22 a size is no count") {
+TEST_CASE("J22 a size is no count, whether its slot has a type or not") {
   SlotTypes types;
   REQUIRE(types.add("cuda.smp", SlotType::Count).has_value());
-  const auto parsed = parse_slots(types, json(R"({"cuda.smp":"2g"})"));
-  REQUIRE(!parsed.has_value());
-  CHECK(parsed.error().message.find("Cannot convert") != std::string::npos);
-  CHECK(parsed.error().message.find("cuda.smp") != std::string::npos);
+  const Json object = json(R"({"cuda.smp":"2g"})");
+  for (const auto& parsed : {parse_untyped_slots(object), parse_slots(types, object)}) {
+    REQUIRE(!parsed.has_value());
+    CHECK(parsed.error().code == ErrorCode::InvalidArgument);
+    CHECK(parsed.error().message.find("Cannot convert") != std::string::npos);
+    CHECK(parsed.error().message.find("cuda.smp") != std::string::npos);
+  }
+  const auto guessed = parse_untyped_slots(json(R"({"a":"1","cuda.mem":"2g","cuda.smp":"inf"})"));
+  REQUIRE(guessed.has_value());
+  CHECK(*guessed == SlotMap{{"a", {1000}}, {"cuda.mem", {2 * kGi}}, {"cuda.smp", kInfiniteAmount}});
+  CHECK(parse_untyped_slots(json(R"({"cpu":"-1"})")).error().kind == "negative-quantity");
 }
 
 TEST_CASE("J23 negative amounts are refused") {
@@ -275,8 +292,10 @@ TEST_CASE("amounts saturate and infinity absorbs") {
   CHECK((kInfiniteAmount - Amount{5}).is_infinite());
   CHECK((kInfiniteAmount - kInfiniteAmount).is_infinite());
   CHECK(Amount{-5} - near < Amount{0});
-  CHECK(Amount{std::numeric_limits<std::int64_t>::min()} - Amount{1} ==
-        Amount{std::numeric_limits<std::int64_t>::min()});
+  CHECK(kMinusInfiniteAmount - Amount{1} == kMinusInfiniteAmount);
+  CHECK(kMinusInfiniteAmount + Amount{1} == kMinusInfiniteAmount);
+  CHECK((kMinusInfiniteAmount + kInfiniteAmount).is_infinite());
+  CHECK((Amount{1} - kMinusInfiniteAmount).is_infinite());
 }
 
 TEST_CASE("a slot map stays ordered by name") {

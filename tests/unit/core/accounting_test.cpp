@@ -92,20 +92,21 @@ TEST_CASE("G5: ending twice gives back once") {
   CHECK(w.user_usage().sessions == 1);
 }
 
-TEST_CASE("G10: the end of a kernel that has ended here already adds its exit code and log") {
+TEST_CASE("G10: after the event of a kernel that has ended here already nothing is held for it") {
   World w;
   w.add_agent("a1");
   const SessionId id = w.run(wanting("sess", "2"), {"a1"});
   w.terminate(id);
   w.accept(w.take_one<DestroyKernel>());
   CHECK(w.status(id) == SessionStatus::Terminated);
-  CHECK(w.agent("a1").occupied_slots.empty());
   CHECK_FALSE(w.kernel(id).exit_code.has_value());
   CHECK(w.event("a1", KernelTerminated{w.kernel(id).id, id, "user-requested", 137, "bye\n"}));
+  CHECK(w.kernel(id).occupied_slots.empty());
+  CHECK(w.agent("a1").occupied_slots.empty());
+  CHECK(w.agent("a1").kernel_count == 0);
   CHECK(w.kernel(id).exit_code == 137);
   REQUIRE(w.logs.size() == 1);
   CHECK(w.logs[0].text == "bye\n");
-  CHECK(w.agent("a1").kernel_count == 0);
 }
 
 TEST_CASE("G11, G13, G14: what ending means for PENDING, PULLING and TERMINATED") {

@@ -1,5 +1,5 @@
-// How failures are classified: conformance cases H13 to H23 and H28. Here an attempt is an action
-// that failed, not a pass of the scheduler; the README of this folder says why.
+// How failures are classified: conformance cases H13 to H23 and H28. An attempt is an action that
+// failed, not a pass of the scheduler.
 #include <limits>
 
 #include "harness.hpp"
@@ -111,9 +111,15 @@ TEST_CASE("H20: of three that move on together one may be kept") {
   CHECK(w.status(ids[2]) == SessionStatus::Pending);
 }
 
-TEST_CASE("H22: every failed attempt is a row of its own, the one that gives up as well") {
+TEST_CASE("H22: rows next to each other of one phase, code and status are one row") {
   Failing f;
   for (int i = 0; i < 5; ++i) f.fail_once();
+  for (std::size_t i = 1; i < f.w.history.size(); ++i) {
+    const History &last = f.w.history[i - 1], &row = f.w.history[i];
+    const bool is_same = last.phase == row.phase && last.error_code == row.error_code &&
+                         last.to_status == row.to_status;
+    CHECK_FALSE(is_same);  // an attempt is preceded by the placement that led to it
+  }
   const auto rows = f.failures();
   REQUIRE(rows.size() == 5);
   for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -121,6 +127,10 @@ TEST_CASE("H22: every failed attempt is a row of its own, the one that gives up 
     CHECK(rows[i].attempts == static_cast<std::int64_t>(i) + 1);
     CHECK(rows[i].result == (i < 4 ? SchedulingResult::NeedRetry : SchedulingResult::GiveUp));
   }
+  // Skips do follow each other.
+  Failing waiting;
+  for (int i = 1; i <= 9; ++i) waiting.skip_once(i);
+  CHECK(waiting.failures().size() == 1);
 }
 
 TEST_CASE("H23: attempts and skips are rows apart") {
@@ -137,16 +147,32 @@ TEST_CASE("H23: attempts and skips are rows apart") {
   CHECK(rows[2].phase == "start-sessions");
 }
 
-TEST_CASE("H28: a session that finds no room, or fails to start, keeps its priority") {
-  for (const std::int64_t priority : {25, 8, 0}) {
+TEST_CASE("H28: what is DEPRIORITIZING loses 10 of its priority, down to 0, and is PENDING again") {
+  for (const auto& [before, after] : {std::pair{25, 15}, std::pair{8, 0}, std::pair{0, 0}}) {
     CreateSession request = World::request("sess");
-    request.priority = priority;
+    request.priority = before;
     Failing f(request);
-    f.skip_once();
-    f.fail_once();
-    CHECK(f.w.session(f.id).priority == priority);
+    f.w.is_stored = false;  // a row of the reference system: nothing here leads to this status
+    f.w.put_session(f.id, [&](Session& s) {
+      s.status = SessionStatus::Deprioritizing;
+      s.deadline = f.w.now + seconds(60);
+    });
+    f.w.input([](core::Context& ctx) { core::on_resume(ctx); });  // a start
+    CHECK(f.w.session(f.id).priority == after);
     CHECK(f.w.status(f.id) == SessionStatus::Pending);
+    CHECK(f.w.session(f.id).deadline == Timestamp{});
+    CHECK(f.w.history.back().phase == "deprioritize-sessions");
   }
+}
+
+TEST_CASE("a session that finds no room, or fails to start, keeps its priority") {
+  CreateSession request = World::request("sess");
+  request.priority = 25;
+  Failing f(request);
+  f.skip_once();
+  f.fail_once();
+  CHECK(f.w.session(f.id).priority == 25);
+  CHECK(f.w.status(f.id) == SessionStatus::Pending);
 }
 
 }  // namespace bai::test

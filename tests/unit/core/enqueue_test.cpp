@@ -271,6 +271,8 @@ TEST_CASE("amounts must be finite, positive, and small enough to be added up") {
   Ready r;
   r.request.slots.set("cpu", Amount{-1});
   invalid(r.w, r.request, "cannot be negative");
+  r.request.slots.set("cpu", kMinusInfiniteAmount);
+  invalid(r.w, r.request, "cannot be negative");
   r.request.slots.set("cpu", kInfiniteAmount);
   invalid(r.w, r.request, "finite");
   r.request.slots.set("cpu", Amount{1000});

@@ -169,6 +169,8 @@ TEST_CASE("a wrong config carries its text as data") {
   };
   check(R"({"resources":{"bogus":"1"}})", "resources: Invalid resource allocation");
   check(R"({"resources":{"cpu":"-1"}})", "resources: Invalid resource allocation");
+  check(R"({"resources":{"cpu":"-Infinity"}})", "resources: Invalid resource allocation");
+  check(R"({"resources":{"mem":"-Infinity"}})", "resources: Invalid resource allocation");
   check(R"({"resources":{"cpu":"0.0001"}})", "resources: Invalid resource allocation");
   check(R"({"resources":[1]})", "resources: should be an object, is an array");
   check(R"({"environ":{"A":1}})", "environ.A: should be a string");
