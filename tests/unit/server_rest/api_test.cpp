@@ -12,6 +12,7 @@
 #include "bai_manager/sim_agents.hpp"
 #include "bai_manager/storage.hpp"
 #include "http/text.hpp"
+#include "rest/session_view.hpp"
 
 using namespace bai;
 using namespace bai::server;
@@ -159,6 +160,43 @@ TEST_CASE("a session from submission to its end") {
   world.env.advance(seconds(1));
   CHECK(world.json(kUser, "GET", "/session/" + id)["status"].as_string() == "TERMINATED");
   CHECK(world.call(kUser, "GET", "/session/unit-life").status == 404);
+}
+
+TEST_CASE("requested slots: what was asked for, zeros of what else is served, by their types") {
+  World world;
+  SimAgentSpec spec;
+  spec.id = AgentId("a1");
+  spec.slot_types = SlotTypes();
+  REQUIRE(spec.slot_types.add("npu.memory", SlotType::Size).has_value());
+  spec.capacity = {{"cpu", Amount{4000}},
+                   {"mem", Amount{8LL << 30}},
+                   {"cuda.shares", Amount{2000}},
+                   {"npu.memory", Amount{4LL << 30}}};
+  world.cluster->add(spec, {});
+  world.env.run();
+  Json body = World::create("asks-for-much");
+  body.set("config", Json::parse(R"({"resources": {"cpu": "0.5", "mem": "1g", "npu.memory": "2g",
+                                                   "cuda.device": 0}})")
+                         .value());
+  const Json created = world.json(kUser, "POST", "/session", body);
+  const std::string id(created["sessionId"].as_string());
+  // A 0 of what nobody here serves is as good as not named.
+  const std::string_view requested =
+      R"({"cpu":"0.5","cuda.shares":"0","mem":"1073741824","npu.memory":"2147483648"})";
+  const std::string_view held = R"({"cpu":"0.5","mem":"1073741824","npu.memory":"2147483648"})";
+  world.env.advance(seconds(1));
+  const Json info = world.json(kUser, "GET", "/session/" + id);
+  CHECK(info["requestedSlots"].as_string() == requested);
+  CHECK(info["occupiedSlots"].as_string() == held);
+  CHECK(info["occupyingSlots"].as_string() == held);
+  // What a search lists.
+  const SnapshotPtr snapshot = world.manager->snapshot();
+  const Session* session = snapshot->find<Session>(*parse_uuid<SessionId>(id));
+  REQUIRE(session != nullptr);
+  const Json item = session_item(*snapshot, *session, true);
+  CHECK(item["resource_slots"].dump() == requested);
+  CHECK(item["occupied_slots"].dump() == held);
+  CHECK(item["containers"].items()[0]["resource_usage"].dump() == held);
 }
 
 TEST_CASE("a creation answers when the session runs, or says TIMEOUT") {
