@@ -15,7 +15,7 @@
 
 namespace bai {
 
-// 128-bit id. Those minted here are time-ordered (RFC 9562 version 7).
+// 128-bit id. Those minted here are ordered by time, to the nanosecond (RFC 9562 version 7).
 template <class Tag>
 struct Uuid {
   std::array<std::uint8_t, 16> bytes{};

@@ -1,5 +1,7 @@
 #include "bai_manager/ids.hpp"
 
+#include <algorithm>
+
 namespace bai {
 
 namespace {
@@ -48,15 +50,19 @@ std::optional<std::array<std::uint8_t, 16>> parse_uuid_bytes(std::string_view te
 }
 
 std::array<std::uint8_t, 16> mint_uuid_bytes(Timestamp now, Entropy& entropy) {
-  const std::uint64_t ms = now.ns < 0 ? 0 : static_cast<std::uint64_t>(now.ns / 1'000'000);
-  const std::uint64_t a = entropy.next();
-  const std::uint64_t b = entropy.next();
+  constexpr std::int64_t kMs = 1'000'000;
+  const std::int64_t ns = std::max<std::int64_t>(now.ns, 0);
+  const auto ms = static_cast<std::uint64_t>(ns / kMs);
+  const auto rest = static_cast<std::uint64_t>(ns % kMs);  // 20 bits; 54 are random
+  const std::uint64_t random = entropy.next();
   std::array<std::uint8_t, 16> bytes{};
   for (std::size_t i = 0; i < 6; ++i) bytes[i] = static_cast<std::uint8_t>(ms >> (40 - 8 * i));
-  bytes[6] = static_cast<std::uint8_t>(0x70 | (a >> 8 & 0x0F));
-  bytes[7] = static_cast<std::uint8_t>(a);
-  for (std::size_t i = 0; i < 8; ++i) bytes[8 + i] = static_cast<std::uint8_t>(b >> (56 - 8 * i));
-  bytes[8] = static_cast<std::uint8_t>(0x80 | (bytes[8] & 0x3F));
+  bytes[6] = static_cast<std::uint8_t>(0x70 | rest >> 16);
+  bytes[7] = static_cast<std::uint8_t>(rest >> 8);
+  for (std::size_t i = 0; i < 8; ++i)
+    bytes[8 + i] = static_cast<std::uint8_t>(random >> (56 - 8 * i));
+  bytes[8] = static_cast<std::uint8_t>(0x80 | (rest >> 2 & 0x3F));
+  bytes[9] = static_cast<std::uint8_t>((rest & 0x03) << 6 | (bytes[9] & 0x3F));
   return bytes;
 }
 

@@ -71,7 +71,8 @@ struct Context {
   Timestamp now;
   Entropy& entropy;
   const Options& options;
-  Timestamp& last_created;  // of the newest session: the order of creation is one of times
+  Timestamp& last_created;   // of the newest session: the order of creation is one of times
+  Timestamp& last_recorded;  // of the newest row of history: likewise
   const PolicyRegistry* policies = nullptr;  // null: resource groups are not checked against them
 
   const State& state() const noexcept { return changes.state(); }

@@ -201,8 +201,10 @@ void set_kernel_status(Context& ctx, const KernelId& id, KernelStatus to, std::s
 void record_history(Context& ctx, const Session& session, std::string_view phase,
                     SessionStatus from, SessionStatus to, SchedulingResult result,
                     std::string_view error_code, std::string_view message) {
+  // Rows are read back in the order of their ids.
+  ctx.last_recorded = std::max(ctx.now, ctx.last_recorded + nanoseconds(1));
   History row;
-  row.id = mint<HistoryId>(ctx.now, ctx.entropy);
+  row.id = mint<HistoryId>(ctx.last_recorded, ctx.entropy);
   row.subject = to_string(session.id);
   row.phase = phase;
   row.from_status = to_string(from);
@@ -211,7 +213,7 @@ void record_history(Context& ctx, const Session& session, std::string_view phase
   row.error_code = error_code;
   row.message = message;
   row.attempts = std::max<std::int64_t>(1, session.attempts);
-  row.created_at = row.updated_at = ctx.now;
+  row.created_at = row.updated_at = ctx.last_recorded;
   ctx.changes.append(std::move(row));
 }
 

@@ -132,6 +132,20 @@ Result<std::vector<std::shared_ptr<const History>>> load_history(Storage& storag
   return rows;
 }
 
+Result<Timestamp> last_recorded(Storage& storage) {
+  const EntityInfo& info = entity_info<History>();
+  Scan scan;
+  scan.table = table_of(info.kind);
+  scan.order = {{column_of(info, "id"), true}};
+  scan.limit = 1;
+  const auto last = storage.scan(scan);
+  if (!last) return std::unexpected(last.error());
+  if (last->empty()) return Timestamp{};
+  const auto row = decode(info, last->front().row);
+  if (!row) return std::unexpected(row.error());
+  return static_cast<const History*>(row->get())->created_at;
+}
+
 Result<std::string> load_kernel_log(Storage& storage, const KernelId& kernel) {
   auto record = storage.get(table_of(EntityKind::KernelLog), Value(to_string(kernel)));
   if (!record) return std::unexpected(record.error());

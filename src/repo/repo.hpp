@@ -30,8 +30,10 @@ Result<StoredVersion> stored_version(Storage& storage);
 WriteBatch make_batch(std::span<const Change> changes, const StoredVersion& from, StateVersion to);
 bool is_stored(const Change& change);
 
+// In the order in which the rows were written.
 Result<std::vector<std::shared_ptr<const History>>> load_history(Storage& storage,
                                                                  const SessionId& session);
+Result<Timestamp> last_recorded(Storage& storage);  // when the newest row of history was written
 Result<std::string> load_kernel_log(Storage& storage, const KernelId& kernel);
 
 }  // namespace bai::repo

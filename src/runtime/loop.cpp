@@ -105,7 +105,7 @@ void Manager::Impl::handle(Input input) {
   const auto changes = changes_.checkpoint();
   const auto outbox = growing_.outbox.mark();
   core::Context ctx{changes_, growing_.outbox, now(),          env_.entropy,
-                    options_, last_created_,   policies_.get()};
+                    options_, last_created_,   last_recorded_, policies_.get()};
   if (input.handle(ctx)) {
     core::admit_reserved(ctx, changes);
   } else {

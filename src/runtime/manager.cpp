@@ -59,6 +59,9 @@ Status Manager::Impl::start() {
   if (!stored) return std::unexpected(stored.error());
   if (auto ok = repo::load(*ports_.storage, state_, env_.clock.now() - options_.keep_ended); !ok)
     return ok;
+  const auto recorded = repo::last_recorded(*ports_.storage);
+  if (!recorded) return std::unexpected(recorded.error());
+  last_recorded_ = *recorded;
   stored_ = *stored;
   state_.version = stored_.version;
   // Heartbeats were not stored, and the loop may look at the timers before anything else.

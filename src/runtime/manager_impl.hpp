@@ -126,7 +126,7 @@ struct Manager::Impl : std::enable_shared_from_this<Manager::Impl> {
   std::shared_ptr<Batch> in_flight_;
   bool storage_down_ = false;
   repo::StoredVersion stored_;
-  Timestamp last_now_, last_created_;
+  Timestamp last_now_, last_created_, last_recorded_;
   std::shared_ptr<const PolicyRegistry> policies_;
   std::set<core::Timer> timers_;
   Executor::TimerId armed_ = 0;

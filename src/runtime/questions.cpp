@@ -39,8 +39,8 @@ void Manager::Impl::put_question(const Caller& caller, const action::ActionInfo&
   copy.restore(published->state());
   Changeset changes(copy);
   core::Outbox outbox;
-  Timestamp last_created = last_created_;
-  core::Context ctx{changes, outbox, now(), env_.entropy, options_, last_created};
+  Timestamp last_created = last_created_, last_recorded = last_recorded_;
+  core::Context ctx{changes, outbox, now(), env_.entropy, options_, last_created, last_recorded};
   auto question = info.ask(ctx, caller, body);
   if (!question) return reply(std::unexpected(std::move(question.error())));
   const std::uint64_t number = next_question_++;

@@ -51,7 +51,18 @@ TEST_CASE("minted ids are version 7 and ordered by time") {
   CHECK(to_string(mint<KernelId>({0x0123456789AB * 1'000'000}, entropy))
             .starts_with("01234567-89ab-7"));
   Ones ones;
-  CHECK(to_string(mint<KernelId>({0}, ones)) == "00000000-0000-7fff-bfff-ffffffffffff");
+  CHECK(to_string(mint<KernelId>({0}, ones)) == "00000000-0000-7000-803f-ffffffffffff");
+  CHECK(to_string(mint<KernelId>({999'999}, ones)) == "00000000-0000-7f42-8fff-ffffffffffff");
+}
+
+TEST_CASE("ids that are minted a nanosecond apart are ordered by time") {
+  Counting entropy;
+  KernelId before{};
+  for (std::int64_t ns = 5'999'000; ns < 6'001'000; ++ns) {
+    const auto id = mint<KernelId>({ns}, entropy);
+    CHECK(before < id);
+    before = id;
+  }
 }
 
 TEST_CASE("ids minted at the same moment differ and spread in a hash table") {

@@ -175,4 +175,22 @@ TEST_CASE("a session that finds no room, or fails to start, keeps its priority")
   CHECK(f.w.status(f.id) == SessionStatus::Pending);
 }
 
+TEST_CASE("history of one instant is read back as it was written, also when a start lies between") {
+  Failing f;
+  f.fail_once();
+  f.fail_once();
+  f.w.restart();
+  f.w.now = f.w.now - milliseconds(5);  // the clock was put back meanwhile
+  f.fail_once();
+  f.fail_once();
+  std::vector<HistoryId> written, stored;
+  for (const History& row : f.w.history) written.push_back(row.id);
+  const auto rows = f.w.stored_history(f.id);
+  for (const auto& row : rows) stored.push_back(row->id);
+  CHECK(stored == written);
+  for (std::size_t i = 1; i < rows.size(); ++i) {
+    CHECK(rows[i]->created_at > rows[i - 1]->created_at);
+  }
+}
+
 }  // namespace bai::test

@@ -212,6 +212,12 @@ void World::advance(Duration by) {
   now = until;
 }
 
+std::vector<std::shared_ptr<const History>> World::stored_history(const SessionId& session) const {
+  auto rows = repo::load_history(*storage_, session);
+  REQUIRE(rows.has_value());
+  return std::move(*rows);
+}
+
 void World::restart() {
   REQUIRE(is_stored);
   auto fresh = std::make_unique<State>();
@@ -229,6 +235,9 @@ void World::restart() {
   const auto stored = repo::stored_version(*storage_);
   REQUIRE(stored.has_value());
   CHECK(stored->version == stored_.version);
+  const auto recorded = repo::last_recorded(*storage_);
+  REQUIRE(recorded.has_value());
+  last_recorded_ = *recorded;
   for (const EntityInfo* info : all_entities()) {
     if (info->residence == Residence::Cold) continue;
     state_->any_table(info->kind).for_each_row([&](const RowPtr& row) {

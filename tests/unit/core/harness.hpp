@@ -119,6 +119,7 @@ class World {
     answer(command, fail(ErrorCode::DeadlineExceeded, "no answer"));
   }
   void advance(Duration by);  // fires what is due, in order
+  std::vector<std::shared_ptr<const History>> stored_history(const SessionId& session) const;
   void restart();  // loads what was stored into a new state, which must be the same, and resumes
 
   // ---- shorter ways
@@ -153,7 +154,7 @@ class World {
   void put_kernel(const KernelId& id, const std::function<void(Kernel&)>& edit);
 
   core::Context context() {
-    return {*changes_, outbox_, now, entropy, options, last_created_, &policies};
+    return {*changes_, outbox_, now, entropy, options, last_created_, last_recorded_, &policies};
   }
 
   Timestamp now{1'767'225'600'000'000'000};
@@ -174,7 +175,7 @@ class World {
   std::unique_ptr<State> state_ = std::make_unique<State>();
   std::unique_ptr<Changeset> changes_ = std::make_unique<Changeset>(*state_);
   core::Outbox outbox_;
-  Timestamp last_created_;
+  Timestamp last_created_, last_recorded_;
   std::unique_ptr<State> before_;
   std::shared_ptr<Storage> storage_ = make_memory_storage();
   repo::StoredVersion stored_;
