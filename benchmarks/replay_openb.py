@@ -174,28 +174,74 @@ def check(sessions, agents, pods, devices):
     return problems
 
 
+def placed_by_rule(pods, nodes):
+    """How many run when every pod is placed before the next one comes: the selector `dispersed` as
+    its rule says, over a plain list. Agents without idle devices first for pods that want none; then
+    the most free cores, memory, devices; then the first. Parts go to the fullest device they fit."""
+    agents = [[int(n["cpu_milli"]), int(n["memory_mib"]), [1000] * int(n["gpu"])] for n in nodes]
+    placed, without_room = 0, set()  # nothing ends: who has no room once never has
+    for pod in pods:
+        cpu, mem = int(pod["cpu_milli"]), max(int(pod["memory_mib"]), 65)
+        whole = int(pod["num_gpu"]) if int(pod["gpu_milli"]) == 1000 else 0
+        part = int(pod["gpu_milli"]) if pod["num_gpu"] == "1" and not whole else 0
+        best, wanted = None, (cpu, mem, whole, part)
+        if wanted in without_room:
+            continue
+        for agent in agents:
+            free = agent[2]
+            if agent[0] < cpu or agent[1] < mem or free.count(1000) < whole:
+                continue
+            if part and max(free, default=0) < part:
+                continue
+            idles = not (whole or part) and any(free)
+            key = (not idles, agent[0], agent[1], sum(free))
+            if best is None or key > best[0]:
+                best = (key, agent)
+        if best is None:
+            without_room.add(wanted)
+            continue
+        placed += 1
+        _, agent = best
+        agent[0] -= cpu
+        agent[1] -= mem
+        for _ in range(whole):
+            agent[2][agent[2].index(1000)] = 0
+        if part:
+            fullest = min((f, i) for i, f in enumerate(agent[2]) if f >= part)[1]
+            agent[2][fullest] -= part
+    return placed
+
+
 def main():
     parser = bench_lib.arguments(__doc__)
     parser.add_argument("folder", nargs="?", help="with the csv files (default: BAI_TRACES)")
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--in-order", action="store_true",
+                        help="over one connection; says how many would run by the selector's rule")
     parser.add_argument("--every", type=int, default=4, help="of the nodes, the K-th rows")
     parser.add_argument("--pods", type=int, help="only the first N of them")
     parser.add_argument("--wait", type=float, default=180, help="seconds to get quiet")
     options = bench_lib.parse(parser)
+    if options.in_order:
+        options.connections = 1
     folder = find_folder(options.folder)
     with open(os.path.join(folder, PODS), encoding="utf-8") as file:
         pods = list(csv.DictReader(file))[:options.pods]
+    with open(os.path.join(folder, NODES), encoding="utf-8") as file:
+        nodes = list(csv.DictReader(file))[::options.every]
     with tempfile.TemporaryDirectory(prefix="bai-bench-") as work:
         with Server(fixture=bench_lib.write_fixture(work)) as server, bench_lib.sim_agents(
                 server, "--nodes", os.path.join(folder, NODES), "--every", options.every,
                 "--gpu-slot", GPU_SLOT):
-            problems = replay(server, pods, options)
+            # The first pods must find all agents that the last ones find.
+            bench_lib.wait_for_agents(server, len(nodes))
+            problems = replay(server, pods, nodes, options)
     for problem in problems[:20]:
         print(problem)
     raise SystemExit(1 if problems else 0)
 
 
-def replay(server, pods, options):
+def replay(server, pods, nodes, options):
     problems = []
     flush = bench_lib.flush_ms(server.directory)
     usage = bench_lib.Usage(server.process.pid)
@@ -208,6 +254,8 @@ def replay(server, pods, options):
     agents = admin("GET", "/cluster/agents").json["items"]
     problems += check(sessions, agents, pods, devices_held(server.directory))
     counts = collections.Counter(i["status"] for i in sessions.values())
+    if options.in_order:
+        counts["by_rule"] = placed_by_rule(pods, nodes)
     bench_lib.emit("replay_openb", pods=len(pods), agents=len(agents), **counts,
                    connections=options.connections, submit_s=round(submitted, 2),
                    sessions_per_s=round(len(times) / submitted), quiet_after_s=round(quiet, 2),
