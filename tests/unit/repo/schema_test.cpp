@@ -44,7 +44,7 @@ std::uint64_t digest_of(const std::string& text) {  // FNV-1a
   return digest;
 }
 
-// A database as the given version wrote it: the commands that make it, from its dump.
+// A database as the server of that time wrote it, with an agent and two sessions: its dump.
 std::unique_ptr<Storage> open_old(const TempFolder& folder, const std::string& name) {
   const std::string path = folder.file(name + ".sqlite");
   std::ifstream file(std::string(BAI_SOURCE_DIR "/tests/unit/repo/data/") + name + ".sql");
@@ -99,8 +99,8 @@ TEST_CASE("databases of older versions are taken over with their rows") {
     CHECK(project->name == "default");
     CHECK(project->cohort.empty());
     CHECK(project->borrowing_limit.empty());
-    CHECK(state.find<Keypair>(AccessKey("AKIAADA")) != nullptr);
-    const Agent* agent = state.find<Agent>(AgentId("node-1"));
+    CHECK(state.find<Keypair>(AccessKey("AKIANABBDUSEREXAMPLE")) != nullptr);
+    const Agent* agent = state.find<Agent>(AgentId("sim-00000"));
     REQUIRE(agent != nullptr);
     CHECK(agent->available_slots.get("cpu") == Amount{8000});
     CHECK(agent->labels.size() == 0);
