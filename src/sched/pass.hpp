@@ -185,6 +185,7 @@ class GroupPass {
   void lay_promises();
   void drop_promise(PendingIndex at);
   bool place_or_promise(PendingIndex at, const Waiting& waiting);
+  bool may_stay(const KeptPromise& promise, const Waiting& waiting) const;
   bool stays(PendingIndex at, const Waiting& waiting);
   void prepare(const Requirement& requirement);
   // pass_topology.cpp: the kernels of a gang near each other. A failure in `miss`: it demands what

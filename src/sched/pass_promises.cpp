@@ -43,6 +43,11 @@ void GroupPass::prepare(const Requirement& requirement) {
 
 bool GroupPass::place_or_promise(PendingIndex at, const Waiting& waiting) {
   if (!promised_) return place(at, waiting);
+  if (const KeptPromise* known = promised_->find(at);
+      known != nullptr && promised_->improves_none() && may_stay(*known, waiting)) {
+    promised_->stand(at);
+    return false;
+  }
   lifted_ = promised_->lift(at);
   if (lifted_ && stays(at, waiting)) return false;
   const bool placed = place(at, waiting);
@@ -52,13 +57,16 @@ bool GroupPass::place_or_promise(PendingIndex at, const Waiting& waiting) {
   return placed;
 }
 
+// Only where nobody asks why.
+bool GroupPass::may_stay(const KeptPromise& promise, const Waiting& waiting) const {
+  return !limits_.explain && !promised_->improves_all() && promise.start.at > source_.now.ns &&
+         waiting.session.details == nullptr && !policies_.preemption.enabled;
+}
+
 // Whether no agent has changed so that the session could start now; then it keeps its promise, or
-// gets an earlier one. Only where nobody asks why.
+// gets an earlier one.
 bool GroupPass::stays(PendingIndex at, const Waiting& waiting) {
-  if (limits_.explain || promised_->improves_all() || lifted_->start.at <= source_.now.ns ||
-      waiting.session.details != nullptr || policies_.preemption.enabled) {
-    return false;
-  }
+  if (!may_stay(*lifted_, waiting)) return false;
   const Request& request = view_.request(waiting.session);
   const AgentFilter filter = filter_of(waiting);
   std::int64_t first = lifted_->start.at;

@@ -121,6 +121,18 @@ std::optional<KeptPromise> Promises::lift(PendingIndex session) {
   return promise;
 }
 
+const KeptPromise* Promises::find(PendingIndex session) const {
+  const auto it = laid_.find(session);
+  return it == laid_.end() ? nullptr : &it->second.promise;
+}
+
+void Promises::stand(PendingIndex session) {
+  laying_old_ = false;
+  Laid& laid = laid_.find(session)->second;
+  laid.number = next_number_++;
+  laid.is_drawn = true;
+}
+
 void Promises::free(const KeptPromise& promise) {
   for (const AgentIndex agent : promise.start.agents) {
     improve(agent);

@@ -71,12 +71,17 @@ class Promises {
   void lay(KeptPromise promise);
   // Takes the session's promise back while it is looked at; nothing: it has none.
   std::optional<KeptPromise> lift(PendingIndex session);
+  // The session's promise; null: it has none.
+  const KeptPromise* find(PendingIndex session) const;
+  // It was looked at and keeps its promise as it is: what lift() and lay() come to.
+  void stand(PendingIndex session);
   // It is not laid down again: its agents may be of use to others.
   void free(const KeptPromise& promise);
   // The session starts now: kept once more, for the case that the plan cannot be applied.
   void started(KeptPromise promise);
 
   bool improves_all() const noexcept { return all_improved_; }
+  bool improves_none() const noexcept { return !all_improved_ && improved_.empty(); }
   const std::vector<AgentIndex>& improved() const noexcept { return improved_; }
 
  private:
