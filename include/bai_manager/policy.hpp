@@ -200,6 +200,7 @@ class Ordering {
 class SchedView {
  public:
   explicit SchedView(const sched::ViewSource& source) : source_(&source) {}  // made by the planner
+  const sched::ViewSource& source() const noexcept { return *source_; }  // for built-in policies
 
   StateVersion version() const noexcept;
   Timestamp now() const noexcept;
@@ -248,9 +249,9 @@ class SchedView {
   std::unique_ptr<Ordering> queue(QueueOrder order) const;
   std::vector<std::int32_t> bands() const;
   std::vector<PendingIndex> band(std::int32_t priority) const;  // oldest first; O(its size)
-  // A band apart by owner, the owners in no particular order; O(1). The queue of heads[at].
+  // A band apart by owner, the owners in no particular order; O(1). The queue of one of them.
   std::span<const OwnerHead> owner_heads(std::int32_t priority) const noexcept;
-  OwnerQueue owner_queue(std::int32_t priority, std::size_t at) const noexcept;
+  OwnerQueue owner_queue(std::int32_t priority, std::uint32_t owner) const noexcept;
   const std::string& image(const PendingSession& session) const noexcept;
   DependencyState dependency(std::string_view session_id) const noexcept;
   // The pending sessions of a ring of dependencies that this one waits for, or is in; usually none.

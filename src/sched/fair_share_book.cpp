@@ -40,11 +40,18 @@ GroupShares::Scopes GroupShares::scopes_of(const Owner& owner) {
           scope_of(ScopeKind::User, to_string(owner.user))};
 }
 
+// What is known of it is out of date.
+void GroupShares::touch(std::uint32_t scope) {
+  scopes_[scope].lines_revision = scopes_[scope].factor_revision = 0;
+  if (!scopes_[scope].owners.empty()) changes_.note(scope);
+}
+
 void GroupShares::set_row(const FairShare& row, Names& slots) {
-  Scope& scope = scopes_[scope_of(row.scope_kind, row.scope)];
+  const std::uint32_t at = scope_of(row.scope_kind, row.scope);
+  touch(at);
+  Scope& scope = scopes_[at];
   scope.has_row = true;
   scope.weight_milli = row.weight_milli;
-  scope.lines_revision = scope.factor_revision = 0;
   scope.ended.clear();
   for (const auto& [text, amounts] : row.buckets.members()) {
     const auto day = parse_day(text);
@@ -56,19 +63,20 @@ void GroupShares::set_row(const FairShare& row, Names& slots) {
 }
 
 void GroupShares::forget_row(const FairShare& row) {
-  Scope& scope = scopes_[scope_of(row.scope_kind, row.scope)];
+  const std::uint32_t at = scope_of(row.scope_kind, row.scope);
+  touch(at);
+  Scope& scope = scopes_[at];
   scope.has_row = false;
   scope.weight_milli.reset();
   scope.ended.clear();
-  scope.lines_revision = scope.factor_revision = 0;
 }
 
 void GroupShares::count_running(const Scopes& scopes, Timestamp start, const SlotMap& amounts,
                                 Names& slots, int sign) {
   const std::int64_t day = day_of(start);
   for (const std::uint32_t at : scopes) {
+    touch(at);
     Scope& scope = scopes_[at];
-    scope.lines_revision = scope.factor_revision = 0;
     Started& started = scope.started[day];
     for (const auto& [name, amount] : amounts) {
       const SlotIndex slot = slots.intern(name);
@@ -169,9 +177,8 @@ std::int32_t GroupShares::factor(Scope& scope, const FairShareMoment& moment) {
   return scope.factor;
 }
 
-FairShareFactors GroupShares::factors(std::uint32_t owner, const Owner& names,
-                                      const FairShareSettings& settings,
-                                      const FairShareMoment& moment, const Names& slots) {
+void GroupShares::prepare(const FairShareSettings& settings, const FairShareMoment& moment,
+                          const Names& slots) {
   use(settings);
   if (!std::ranges::equal(types_, moment.types)) {
     types_.assign(moment.types.begin(), moment.types.end());
@@ -185,11 +192,24 @@ FairShareFactors GroupShares::factors(std::uint32_t owner, const Owner& names,
   for (auto slot = static_cast<SlotIndex>(weights_.size()); slot < moment.types.size(); ++slot) {
     weights_.push_back(resource_weight_milli(settings_, slots[slot]));
   }
+}
+
+FairShareFactors GroupShares::factors(std::uint32_t owner, const Owner& names,
+                                      const FairShareSettings& settings,
+                                      const FairShareMoment& moment, const Names& slots) {
+  prepare(settings, moment, slots);
+  const Scopes& at = scopes(owner, names);
+  return {factor(at[0], moment), factor(at[1], moment), factor(at[2], moment)};
+}
+
+const GroupShares::Scopes& GroupShares::scopes(std::uint32_t owner, const Owner& names) {
   if (owner >= by_owner_.size()) by_owner_.resize(owner + 1, {kNoScope, kNoScope, kNoScope});
   Scopes& scopes = by_owner_[owner];
-  if (scopes[0] == kNoScope) scopes = scopes_of(names);
-  return {factor(scopes_[scopes[0]], moment), factor(scopes_[scopes[1]], moment),
-          factor(scopes_[scopes[2]], moment)};
+  if (scopes[0] == kNoScope) {
+    scopes = scopes_of(names);
+    scopes_[scopes[2]].owners.push_back(owner);
+  }
+  return scopes;
 }
 
 std::map<std::string, std::string> GroupShares::dump(const Names& slots) const {

@@ -13,10 +13,12 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "bai_manager/entities.hpp"
 #include "sched/agent_table.hpp"
+#include "sched/change_log.hpp"
 #include "sched/fair_share.hpp"
 #include "sched/intern.hpp"
 
@@ -46,6 +48,28 @@ class GroupShares {
   FairShareFactors factors(std::uint32_t owner, const Owner& names,
                            const FairShareSettings& settings, const FairShareMoment& moment,
                            const Names& slots);
+  // The same in parts. What the calls below go by:
+  void prepare(const FairShareSettings& settings, const FairShareMoment& moment,
+               const Names& slots);
+  const Scopes& scopes(std::uint32_t owner, const Owner& names);
+  std::int32_t factor(std::uint32_t scope, const FairShareMoment& moment) {
+    return factor(scopes_[scope], moment);
+  }
+  // Whether its factor falls as time passes, the rest being equal: something of it runs. As of the
+  // last call of factor().
+  bool falls(std::uint32_t scope) const {
+    return scopes_[scope].has_row && !scopes_[scope].is_still;
+  }
+  // Differs when all factors may.
+  std::pair<std::uint64_t, std::uint64_t> revision() const noexcept {
+    return {revision_, capacities_revision_};
+  }
+  // Scopes of which a row or what runs has changed; the owners that a user's scope is of, as far
+  // as scopes() was asked about them.
+  const ChangeLog<std::uint32_t>& changes() const noexcept { return changes_; }
+  const std::vector<std::uint32_t>& owners_of(std::uint32_t scope) const {
+    return scopes_[scope].owners;
+  }
   // By name: the row and what runs, for the mirror's dump.
   std::map<std::string, std::string> dump(const Names& slots) const;
 
@@ -63,6 +87,7 @@ class GroupShares {
     std::optional<std::int64_t> weight_milli;
     std::map<std::int64_t, std::vector<std::int64_t>> ended;  // by day and slot
     std::map<std::int64_t, Started> started;                  // by day
+    std::vector<std::uint32_t> owners;                        // of a user's scope
     // derived
     std::uint64_t lines_revision = 0;  // of the settings; 0: stale
     std::int64_t lines_day = 0;
@@ -74,6 +99,7 @@ class GroupShares {
   };
 
   std::uint32_t scope_of(ScopeKind kind, std::string_view scope);
+  void touch(std::uint32_t scope);
   void use(const FairShareSettings& settings);
   void refresh_lines(Scope& scope, std::int64_t today);
   void add_started(Scope& scope, std::int64_t today);
@@ -82,6 +108,7 @@ class GroupShares {
   std::unordered_map<std::string, std::uint32_t> index_;
   std::deque<Scope> scopes_;
   std::vector<Scopes> by_owner_;
+  ChangeLog<std::uint32_t> changes_;
   FairShareSettings settings_;
   std::uint64_t revision_ = 0;
   std::vector<std::int64_t> weights_;      // of slots, in thousandths, by `settings_`

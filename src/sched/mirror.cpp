@@ -285,6 +285,7 @@ void Mirror::on_usage(const Change& change) {
   const Usage* after = change.new_row<Usage>();
   const std::uint32_t at = scope_named(after != nullptr ? after->id : change.old_row<Usage>()->id);
   ++scope_versions_[at];
+  if (!owners_of(at).empty()) user_changes_.note(at);
   Scope& scope = scopes_[at];
   scope = {};
   if (after == nullptr) return;
@@ -317,7 +318,10 @@ std::uint32_t Mirror::owner_of(const Session& session) {
   put(ScopeKind::Project, to_string(session.project));
   put(ScopeKind::Keypair, session.access_key.view());
   put(ScopeKind::User, to_string(session.user));
-  user_scopes_.push_back(entry.scopes[static_cast<std::size_t>(ScopeKind::User)]);
+  const std::uint32_t user = entry.scopes[static_cast<std::size_t>(ScopeKind::User)];
+  user_scopes_.push_back(user);
+  if (user >= owners_of_.size()) owners_of_.resize(user + 1);
+  owners_of_[user].push_back(it->second);
   return it->second;
 }
 

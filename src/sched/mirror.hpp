@@ -21,9 +21,11 @@
 #include "model/changeset.hpp"
 #include "sched/agent_log.hpp"
 #include "sched/agent_table.hpp"
+#include "sched/change_log.hpp"
 #include "sched/cohorts.hpp"
 #include "sched/index/placement_index.hpp"
 #include "sched/intern.hpp"
+#include "sched/owner_order.hpp"
 #include "sched/owner_queue.hpp"
 #include "sched/queue.hpp"
 #include "sched/reservations.hpp"
@@ -63,7 +65,9 @@ struct Group {
   BandQueues bands;                          // by age; none is empty
   BandQueues shortest;                       // by estimate; only where the settings need it
   std::map<std::int32_t, OwnerBand> owners;  // by priority; none is empty
+  ChangeLog<OwnerChange> owner_changes;      // of `owners`
   mutable ShareCache shares;                 // of the thread that plans this group
+  mutable OwnerOrder order;                  // the same
   bool keeps_shortest = false;
   Duration default_runtime = kUnknownEstimate;
   std::map<EndKey, const Held*> held;      // on its agents
@@ -127,6 +131,12 @@ class Mirror {
   // Changes with the scope; never 0.
   std::uint32_t scope_version(std::uint32_t at) const { return scope_versions_[at]; }
   std::uint32_t user_scope(std::uint32_t owner) const { return user_scopes_[owner]; }
+  // Users' scopes that hold something else now; the owners that such a scope is of.
+  const ChangeLog<std::uint32_t>& user_changes() const noexcept { return user_changes_; }
+  std::span<const std::uint32_t> owners_of(std::uint32_t scope) const noexcept {
+    if (scope >= owners_of_.size()) return {};
+    return owners_of_[scope];
+  }
   const Names& slots() const noexcept { return slots_; }
   const Names& architectures() const noexcept { return architectures_; }
   const SlotTypes& slot_types() const noexcept { return slot_types_; }
@@ -237,7 +247,9 @@ class Mirror {
   std::deque<OwnerEntry> owners_;
   std::deque<Scope> scopes_;
   std::vector<std::uint32_t> scope_versions_;
-  std::vector<std::uint32_t> user_scopes_;  // by owner
+  std::vector<std::uint32_t> user_scopes_;             // by owner
+  std::vector<std::vector<std::uint32_t>> owners_of_;  // by scope; of users' scopes only
+  ChangeLog<std::uint32_t> user_changes_;
   std::unordered_map<UserId, AccessKey> main_keys_;
   std::unordered_map<AccessKey, PolicyName> key_policies_;
   std::unordered_map<PolicyName, std::shared_ptr<const KeypairPolicy>> policies_;

@@ -192,7 +192,9 @@ void Mirror::leave_queue(Waiting& waiting, PendingIndex at) {
   };
   leave(group.bands);
   if (const auto band = group.owners.find(waiting.session.priority); band != group.owners.end()) {
-    band->second.erase(waiting.session.owner, at, by_age(), created());
+    if (band->second.erase(waiting.session.owner, at, by_age(), created())) {
+      group.owner_changes.note({waiting.session.priority, waiting.session.owner});
+    }
     if (band->second.empty()) group.owners.erase(band);
   }
   if (group.keeps_shortest) leave(group.shortest);
@@ -350,7 +352,9 @@ void Mirror::enter_queue(Waiting& waiting, PendingIndex at) {
   Group& group = groups_[waiting.group];
   const PendingSession& session = waiting.session;
   enter_band(group.bands, false, at);
-  group.owners[session.priority].insert(session.owner, at, by_age(), created());
+  if (group.owners[session.priority].insert(session.owner, at, by_age(), created())) {
+    group.owner_changes.note({session.priority, session.owner});
+  }
   if (group.keeps_shortest) enter_band(group.shortest, true, at);
 }
 

@@ -76,27 +76,40 @@ class AgeQueue {
   std::vector<std::vector<PendingIndex>> blocks_;  // none is empty
 };
 
+// What one owner has in one band may be something else now.
+struct OwnerChange {
+  std::int32_t priority = 0;
+  std::uint32_t owner = 0;
+};
+
 // Heads lie side by side: who ranks owners reads them all and few of the queues.
 class OwnerBand {
  public:
-  // `created(session)` is when it was; `less` begins with that.
+  // `created(session)` is when it was; `less` begins with that. Both say whether the owner's oldest
+  // session is another one now.
   template <class Less, class Created>
-  void insert(std::uint32_t owner, PendingIndex session, Less&& less, Created&& created) {
+  bool insert(std::uint32_t owner, PendingIndex session, Less&& less, Created&& created) {
     const auto [it, is_new] = index_.try_emplace(owner, heads_.size());
     if (is_new) {
       heads_.push_back({{}, 0, owner});
       queues_.emplace_back();
     }
     queues_[it->second].insert(session, less);
+    const bool was_first = !is_new && heads_[it->second].session == *queues_[it->second].at({});
     refresh_head(it->second, created);
+    return !was_first;
   }
   template <class Less, class Created>
-  void erase(std::uint32_t owner, PendingIndex session, Less&& less, Created&& created) {
+  bool erase(std::uint32_t owner, PendingIndex session, Less&& less, Created&& created) {
     const auto it = index_.find(owner);
     BAI_ASSERT(it != index_.end(), "who leaves the queue is in it");
     const std::size_t at = it->second;
     queues_[at].erase(session, less);
-    if (!queues_[at].empty()) return refresh_head(at, created);
+    if (!queues_[at].empty()) {
+      if (heads_[at].session != session) return false;
+      refresh_head(at, created);
+      return true;
+    }
     index_.erase(it);
     if (at + 1 < heads_.size()) {
       heads_[at] = heads_.back();
@@ -105,10 +118,19 @@ class OwnerBand {
     }
     heads_.pop_back();
     queues_.pop_back();
+    return true;
   }
   bool empty() const noexcept { return heads_.empty(); }
   const std::vector<OwnerHead>& heads() const noexcept { return heads_; }
-  const AgeQueue& queue(std::size_t at) const noexcept { return queues_[at]; }
+  // Null: nothing of the owner's waits in this band.
+  const OwnerHead* head(std::uint32_t owner) const noexcept {
+    const auto it = index_.find(owner);
+    return it == index_.end() ? nullptr : &heads_[it->second];
+  }
+  const AgeQueue* queue(std::uint32_t owner) const noexcept {
+    const auto it = index_.find(owner);
+    return it == index_.end() ? nullptr : &queues_[it->second];
+  }
 
  private:
   template <class Created>
@@ -131,6 +153,7 @@ struct ShareCache {
     std::uint32_t version = 0;  // of the scope; 0: nothing is known
   };
   std::uint64_t capacity_version = ~std::uint64_t{0};          // of the mirror
+  std::uint64_t revision = 0;                                  // differs when `capacities` do
   std::vector<std::pair<SlotIndex, std::int64_t>> capacities;  // without zeros
   std::vector<Entry> by_owner;
 };

@@ -55,7 +55,7 @@ struct GroupMemory {
     bool is_blocked = false;                     // one of those holds up the queue
     std::optional<Timestamp> wake_at;            // when something is due for them
     std::uint64_t facts = 0, kept = 0;           // AgentTable::facts_epoch, ReservedMemory::edits
-    std::pair<std::uint64_t, std::size_t> ends;  // of what runs: EndLog
+    std::pair<std::uint64_t, std::size_t> ends;  // of what runs: Group::ends
     StateVersion version;                        // that the first of those passes saw
     Timestamp since;                             // when that was
   };

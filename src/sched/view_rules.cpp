@@ -90,8 +90,11 @@ std::span<const OwnerHead> SchedView::owner_heads(std::int32_t priority) const n
   return band->second.heads();
 }
 
-OwnerQueue SchedView::owner_queue(std::int32_t priority, std::size_t at) const noexcept {
-  return OwnerQueue(source_->group.owners.find(priority)->second.queue(at));
+OwnerQueue SchedView::owner_queue(std::int32_t priority, std::uint32_t owner) const noexcept {
+  const auto band = source_->group.owners.find(priority);
+  if (band == source_->group.owners.end()) return {};
+  const sched::AgeQueue* queue = band->second.queue(owner);
+  return queue != nullptr ? OwnerQueue(*queue) : OwnerQueue();
 }
 
 const std::string& SchedView::image(const PendingSession& session) const noexcept {
@@ -127,16 +130,7 @@ std::vector<SessionId> SchedView::dependency_ring(const PendingSession& session)
 
 DominantShare SchedView::dominant_share(std::uint32_t owner, bool with_granted) const {
   const sched::Mirror& mirror = source_->mirror;
-  sched::ShareCache& cache = source_->group.shares;
-  if (cache.capacity_version != mirror.version().value) {
-    std::vector<std::pair<SlotIndex, std::int64_t>> capacities;
-    for (SlotIndex slot = 0; slot < slot_count(); ++slot) {
-      if (const std::int64_t c = group_capacity(slot); c > 0) capacities.emplace_back(slot, c);
-    }
-    if (capacities != cache.capacities) cache.by_owner.clear();
-    cache.capacities = std::move(capacities);
-    cache.capacity_version = mirror.version().value;
-  }
+  sched::ShareCache& cache = sched::shares_of(*source_);
   const auto largest = [&](auto&& held) {
     DominantShare share;
     for (const auto& [slot, capacity] : cache.capacities) {
@@ -178,14 +172,8 @@ FairShareFactors SchedView::fair_share(std::uint32_t owner,
   const sched::Mirror& mirror = source_->mirror;
   sched::GroupShares* shares = mirror.tenancy().shares(source_->group.name);
   if (shares == nullptr) return {};
-  sched::ViewMemo& memo = source_->memo;
-  for (auto slot = static_cast<SlotIndex>(memo.capacities.size()); slot < slot_count(); ++slot) {
-    memo.capacities.push_back(group_capacity(slot));
-    memo.types.push_back(slot_type(slot));
-  }
-  return shares->factors(owner, mirror.owner(owner).owner, settings,
-                         {source_->now, mirror.version().value, memo.capacities, memo.types},
-                         mirror.slots());
+  const sched::FairShareMoment moment = sched::moment_of(*source_);
+  return shares->factors(owner, mirror.owner(owner).owner, settings, moment, mirror.slots());
 }
 
 const KeypairPolicy* SchedView::other_key_policy(const PendingSession& session) const noexcept {
@@ -195,6 +183,35 @@ const KeypairPolicy* SchedView::other_key_policy(const PendingSession& session) 
 }
 
 namespace sched {
+
+ShareCache& shares_of(const ViewSource& source) {
+  ShareCache& cache = source.group.shares;
+  const std::uint64_t version = source.mirror.version().value;
+  if (cache.capacity_version == version) return cache;
+  const SchedView view(source);
+  std::vector<std::pair<SlotIndex, std::int64_t>> capacities;
+  for (SlotIndex slot = 0; slot < view.slot_count(); ++slot) {
+    if (const std::int64_t c = view.group_capacity(slot); c > 0) capacities.emplace_back(slot, c);
+  }
+  if (capacities != cache.capacities) {
+    cache.by_owner.clear();
+    ++cache.revision;
+  }
+  cache.capacities = std::move(capacities);
+  cache.capacity_version = version;
+  return cache;
+}
+
+FairShareMoment moment_of(const ViewSource& source) {
+  const SchedView view(source);
+  ViewMemo& memo = source.memo;
+  for (auto slot = static_cast<SlotIndex>(memo.capacities.size()); slot < view.slot_count();
+       ++slot) {
+    memo.capacities.push_back(view.group_capacity(slot));
+    memo.types.push_back(view.slot_type(slot));
+  }
+  return {source.now, source.mirror.version().value, memo.capacities, memo.types};
+}
 
 std::optional<PendingIndex> Mirror::find_waiting(const SessionId& id) const noexcept {
   const auto it = sessions_.find(id);

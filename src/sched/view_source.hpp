@@ -25,4 +25,9 @@ struct ViewSource {
   mutable ViewMemo memo{};
 };
 
+// The users' dominant shares, for the resource group's present capacity.
+ShareCache& shares_of(const ViewSource& source);
+// What the pass reckons fair shares with. Lives as long as the source.
+FairShareMoment moment_of(const ViewSource& source);
+
 }  // namespace bai::sched

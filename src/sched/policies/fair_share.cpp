@@ -5,6 +5,7 @@
 #include "base/text.hpp"
 #include "sched/policies/by_owner.hpp"
 #include "sched/policies/policies.hpp"
+#include "sched/view_source.hpp"
 
 namespace bai::sched {
 
@@ -13,29 +14,74 @@ namespace {
 constexpr std::int64_t kDaysMax = 366;
 constexpr std::int64_t kWeightMilliMax = 1'000'000;
 
-class UsageRanks {
+// The owners of one project in one domain are a team: what the domain and the project have used
+// moves all of them. Ranks are what is missing of the highest factor.
+class UsageRanks final : public OwnerRanks {
  public:
   UsageRanks(const SchedView& view, const FairShareSettings& settings)
-      : view_(&view), settings_(&settings) {}
+      : mirror_(view.source().mirror),
+        shares_(mirror_.tenancy().shares(view.resource_group())),
+        moment_(moment_of(view.source())) {
+    if (shares_ != nullptr) shares_->prepare(settings, moment_, mirror_.slots());
+  }
 
-  static bool moves() { return false; }  // placing a session uses nothing yet
-
-  struct Rank {  // the highest factors first
-    FairShareFactors factors;
-    friend bool operator<(const Rank& a, const Rank& b) { return b.factors < a.factors; }
-  };
-  Rank rank(std::uint32_t owner) const { return {view_->fair_share(owner, *settings_)}; }
+  std::uint64_t kind() const override { return shares_ == nullptr ? 2 : 3; }
+  // A new day fades by day and not all by the same, and factors are rounded: all are rated again.
+  std::array<std::uint64_t, 3> basis() const override {
+    if (shares_ == nullptr) return {};
+    const auto [settings, capacities] = shares_->revision();
+    return {settings, capacities, static_cast<std::uint64_t>(day_of(moment_.now))};
+  }
+  Timestamp moment() const override { return moment_.now; }
+  bool changed_since(ChangeLog<std::uint32_t>::Place& since,
+                     std::vector<std::uint32_t>& owners) const override {
+    if (shares_ == nullptr) return true;
+    const auto scopes = shares_->changes().since(since);
+    if (!scopes) return false;
+    for (const std::uint32_t scope : *scopes) {
+      const auto& of_scope = shares_->owners_of(scope);
+      owners.insert(owners.end(), of_scope.begin(), of_scope.end());
+    }
+    return true;
+  }
+  std::uint64_t team(std::uint32_t owner) override {
+    if (shares_ == nullptr) return 0;
+    const auto& scopes = scopes_of(owner);
+    return std::uint64_t{scopes[0]} << 32 | scopes[1];
+  }
+  TeamRank team_rank(std::uint64_t team) override {
+    if (shares_ == nullptr) return {};
+    return {-shares_->factor(static_cast<std::uint32_t>(team >> 32), moment_),
+            -shares_->factor(static_cast<std::uint32_t>(team), moment_)};
+  }
+  OwnerRank rank(std::uint32_t owner) override {
+    if (shares_ == nullptr) return {};
+    return {kFairShareOne - shares_->factor(scopes_of(owner)[2], moment_), 1};
+  }
+  // What runs is used more and more, so a factor of today only falls: but for the last digit,
+  // since nobody promises that of powers of two of real numbers.
+  OwnerRank floor(std::uint32_t owner) override {
+    OwnerRank floor = rank(owner);
+    if (shares_ != nullptr && shares_->falls(scopes_of(owner)[2])) --floor.part;
+    return floor;
+  }
+  bool rises() const override { return true; }
 
  private:
-  const SchedView* view_;
-  const FairShareSettings* settings_;
+  const GroupShares::Scopes& scopes_of(std::uint32_t owner) {
+    return shares_->scopes(owner, mirror_.owner(owner).owner);
+  }
+
+  const Mirror& mirror_;
+  GroupShares* shares_;  // null: nobody has used anything
+  FairShareMoment moment_;
 };
 
 class ByFairShare final : public Sequencer {
  public:
   explicit ByFairShare(FairShareSettings settings) : settings_(std::move(settings)) {}
   std::unique_ptr<Ordering> start(const SchedView& view) const override {
-    return std::make_unique<ByOwner<UsageRanks>>(view, UsageRanks(view, settings_));
+    return order_by_owner(view, std::make_unique<UsageRanks>(view, settings_));
   }
 
  private:
