@@ -454,8 +454,8 @@ void fail_attempt(Context& ctx, const SessionId& id, const AgentId& agent, std::
                  "failed-to-start", reason);
 }
 
-std::string_view terminate(Context& ctx, const SessionId& id, std::string_view reason,
-                           bool forced) {
+std::string_view terminate(Context& ctx, const SessionId& id, std::string_view reason, bool forced,
+                           SchedulingResult result) {
   const Session* found = ctx.state().find<Session>(id);
   if (found == nullptr ||
       !(forced ? is_force_terminatable(found->status) : is_terminatable(found->status))) {
@@ -468,7 +468,7 @@ std::string_view terminate(Context& ctx, const SessionId& id, std::string_view r
       set_kernel_status(ctx, kernel, KernelStatus::Cancelled, reason);
     set_session_status(ctx, id, SessionStatus::Cancelled, reason);
     record_history(ctx, *ctx.state().find<Session>(id), "cancel", from, SessionStatus::Cancelled,
-                   SchedulingResult::Success, {}, reason);
+                   result, {}, reason);
     return "cancelled";
   }
   for (const KernelId& kernel_id : kernels) {

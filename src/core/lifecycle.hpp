@@ -39,8 +39,10 @@ void fail_attempt(Context& ctx, const SessionId& id, const AgentId& agent, std::
 void reset_kernels(Context& ctx, const SessionId& id);
 
 // PENDING: CANCELLED. Otherwise TERMINATING, or TERMINATED at once when `forced`. Answers
-// "cancelled", "terminated" or "" (under way, or nothing to do).
-std::string_view terminate(Context& ctx, const SessionId& id, std::string_view reason, bool forced);
+// "cancelled", "terminated" or "" (under way, or nothing to do). `result` is what the history says
+// of a session that was PENDING.
+std::string_view terminate(Context& ctx, const SessionId& id, std::string_view reason, bool forced,
+                           SchedulingResult result = SchedulingResult::Success);
 
 // A kernel has ended on its agent (or with it).
 void kernel_ended(Context& ctx, const KernelId& id, std::string_view reason,

@@ -13,7 +13,7 @@ void on_deadline(Context& ctx, const Session& session) {
   const std::string phase_info = fmt::format("{} took too long", to_string(session.status));
   switch (session.status) {
     case SessionStatus::Pending:
-      terminate(ctx, session.id, "pending-timeout", false);
+      terminate(ctx, session.id, "pending-timeout", false, SchedulingResult::Expired);
       break;
     case SessionStatus::Running:
       if (session.type == SessionType::Batch && session.result == SessionResult::Undefined) {

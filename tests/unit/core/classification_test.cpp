@@ -59,6 +59,7 @@ TEST_CASE("H14: time that is over ends the session although attempts are left") 
   f.w.advance(seconds(1200));
   CHECK(f.w.status(f.id) == SessionStatus::Cancelled);
   CHECK(f.w.session(f.id).status_info == "pending-timeout");
+  CHECK(f.failures().back().result == SchedulingResult::Expired);
 }
 
 TEST_CASE("H16: giving up comes before expiring") {
