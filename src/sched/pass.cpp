@@ -342,7 +342,8 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
   Miss miss;
   if (place_close(waiting, filter, neighbours, miss)) return true;
   if (miss.failure == nullptr && place_kernels(waiting, filter, neighbours, &miss)) return true;
-  if (redeem(at, waiting, filter, neighbours)) return true;
+  // Where agents were found the selector wants the session to wait.
+  if (miss.candidates == 0 && redeem(at, waiting, filter, neighbours)) return true;
   // Nothing is given back during a pass: who asks for the same fails the same way.
   if (is_alike && miss.candidates == 0 && !miss.barred &&
       (waiting.topology == 0 || !future_.has_promises())) {

@@ -46,6 +46,9 @@ struct Planner::Impl {
 
 namespace {
 
+// A pass that was abandoned has not said when the next one is due.
+constexpr Duration kAbandonedRetry = seconds(10);
+
 void one_after_the_other(std::size_t count, const std::function<void(std::size_t)>& job) {
   for (std::size_t i = 0; i < count; ++i) job(i);
 }
@@ -243,6 +246,7 @@ void Planner::Impl::plan_group(std::uint32_t at, Timestamp now, std::uint64_t se
   plan.notices = std::move(notices);
   fail_group(group, memory,
              fmt::format("Resource group {} is not planned: {}.", group.name.str(), error), plan);
+  plan.wake_at = now + kAbandonedRetry;
 }
 
 void Planner::Impl::run_pass(Group& group, GroupMemory& memory, Timestamp now, std::uint64_t seed,

@@ -44,7 +44,11 @@ class ScoreCache {
                           std::uint32_t container_limit);
   // As of the last call of refreshed(); null before.
   const Rater* rater() const noexcept { return rater_.get(); }
-  void clear() { known_.clear(); }
+  // For another selector, or one with other options: what the rater looks at goes with the old one.
+  void clear() {
+    known_.clear();
+    rater_.reset();
+  }
 
  private:
   static constexpr std::size_t kScoresMax = 8'000'000;  // kept before all are forgotten

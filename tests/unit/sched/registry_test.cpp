@@ -217,8 +217,31 @@ TEST_CASE(
                    std::string(second) == "4" ? "which is no candidate" : "division by cucumber"));
     CHECK(world.reason(fine).code == "policy-error");
     CHECK(world.reason(bad).code == "policy-error");
+    // Nothing else might change, and what the pass would have waited for is not known.
+    CHECK(plan.wake_at == at_second(kNow + 10));
     CHECK(before.substr(before.find('\n')) ==
           world.planner.mirror().dump().substr(world.planner.mirror().dump().find('\n')));
+  }
+}
+
+TEST_CASE("a resource group gets another selector while one that rates agents is in use") {
+  World world;
+  world.agent("a", cpu("8"));
+  world.agent("b", cpu("64"));
+  const auto place = [&](const std::string& selector) {
+    world.group().selector = selector;
+    world.session(cpu("1"));
+    const Plan plan = world.plan();
+    REQUIRE(plan.errors.empty());
+    REQUIRE(!plan.placements.empty());
+    return plan.placements.front().kernels.front().second.str();
+  };
+  for (int turn = 0; turn < 2; ++turn) {
+    CHECK(place("bestfit") == "a");
+    CHECK(place("worstfit") == "b");
+    CHECK(place("bestfitx") == "a");
+    CHECK(place("gpupacking") != "");
+    CHECK(place("worstfitx") == "b");
   }
 }
 
