@@ -31,10 +31,13 @@
 
 namespace bai {
 
+class SchedView;
+
 namespace sched {
 class AgeQueue;
 class AgentSearch;
 struct ViewSource;
+const ViewSource& source_of(const SchedView& view) noexcept;
 }  // namespace sched
 
 using AgentIndex = std::uint32_t;    // an agent of the view; ties go to the smaller one
@@ -200,7 +203,6 @@ class Ordering {
 class SchedView {
  public:
   explicit SchedView(const sched::ViewSource& source) : source_(&source) {}  // made by the planner
-  const sched::ViewSource& source() const noexcept { return *source_; }  // for built-in policies
 
   StateVersion version() const noexcept;
   Timestamp now() const noexcept;
@@ -277,6 +279,7 @@ class SchedView {
   std::optional<CohortShare> cohort(const PendingSession& session) const;
 
  private:
+  friend const sched::ViewSource& sched::source_of(const SchedView& view) noexcept;
   const sched::ViewSource* source_;
 };
 

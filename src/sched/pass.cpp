@@ -36,8 +36,14 @@ GroupPass::GroupPass(const ViewSource& source, Group& group, Ledger& ledger,
 PassResult GroupPass::run() {
   lay_promises();
   resume();
-  walk();
-  if (end_ == End::Blocked) walk_beside();
+  try {
+    walk();
+    if (end_ == End::Blocked) walk_beside();
+  } catch (...) {  // a policy has failed: what was promised before stands
+    if (lifted_) promised_->started(std::move(*lifted_));
+    if (promised_) promised_->remember(false);
+    throw;
+  }
   if (promised_) promised_->remember(is_whole());
   forecast();
   remember_where();

@@ -77,7 +77,7 @@ class Promises {
   void stand(PendingIndex session);
   // It is not laid down again: its agents may be of use to others.
   void free(const KeptPromise& promise);
-  // The session starts now: kept once more, for the case that the plan cannot be applied.
+  // The session starts now, if all goes well: kept once more, for the case that it does not.
   void started(KeptPromise promise);
 
   bool improves_all() const noexcept { return all_improved_; }

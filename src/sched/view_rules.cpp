@@ -167,6 +167,8 @@ HeldAmounts SchedView::held(ScopeKind kind, std::uint32_t owner) const noexcept 
   return held;
 }
 
+const sched::ViewSource& sched::source_of(const SchedView& view) noexcept { return *view.source_; }
+
 FairShareFactors SchedView::fair_share(std::uint32_t owner,
                                        const FairShareSettings& settings) const {
   const sched::Mirror& mirror = source_->mirror;

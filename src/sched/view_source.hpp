@@ -25,6 +25,8 @@ struct ViewSource {
   mutable ViewMemo memo{};
 };
 
+// For policies that come with the planner.
+const ViewSource& source_of(const SchedView& view) noexcept;
 // The users' dominant shares, for the resource group's present capacity.
 ShareCache& shares_of(const ViewSource& source);
 // What the pass reckons fair shares with. Lives as long as the source.

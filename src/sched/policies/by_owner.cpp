@@ -21,9 +21,9 @@ class ByOwner final : public Ordering {
   ByOwner(const SchedView& view, std::unique_ptr<OwnerRanks> ranks)
       : view_(view),
         ranks_(std::move(ranks)),
-        order_(view.source().group.order),
+        order_(source_of(view).group.order),
         bands_(view.bands()) {
-    order_.follow(view.source().mirror, view.source().group, *ranks_);
+    order_.follow(source_of(view).mirror, source_of(view).group, *ranks_);
   }
 
   std::optional<PendingIndex> next() override {

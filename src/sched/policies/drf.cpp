@@ -11,11 +11,11 @@ namespace {
 class DominantShares final : public OwnerRanks {
  public:
   DominantShares(const SchedView& view, bool live)
-      : view_(view), mirror_(view.source().mirror), live_(live) {}
+      : view_(view), mirror_(source_of(view).mirror), live_(live) {}
 
   std::uint64_t kind() const override { return 1; }
   std::array<std::uint64_t, 3> basis() const override {
-    return {shares_of(view_.source()).revision, 0, 0};
+    return {shares_of(source_of(view_)).revision, 0, 0};
   }
   Timestamp moment() const override { return {}; }
   bool changed_since(ChangeLog<std::uint32_t>::Place& since,

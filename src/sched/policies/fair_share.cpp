@@ -19,10 +19,11 @@ constexpr std::int64_t kWeightMilliMax = 1'000'000;
 class UsageRanks final : public OwnerRanks {
  public:
   UsageRanks(const SchedView& view, const FairShareSettings& settings)
-      : mirror_(view.source().mirror),
+      : mirror_(source_of(view).mirror),
         shares_(mirror_.tenancy().shares(view.resource_group())),
-        moment_(moment_of(view.source())) {
-    if (shares_ != nullptr) shares_->prepare(settings, moment_, mirror_.slots());
+        settings_(settings),
+        moment_(moment_of(source_of(view))) {
+    prepare();
   }
 
   std::uint64_t kind() const override { return shares_ == nullptr ? 2 : 3; }
@@ -51,12 +52,12 @@ class UsageRanks final : public OwnerRanks {
   }
   TeamRank team_rank(std::uint64_t team) override {
     if (shares_ == nullptr) return {};
-    return {-shares_->factor(static_cast<std::uint32_t>(team >> 32), moment_),
-            -shares_->factor(static_cast<std::uint32_t>(team), moment_)};
+    return {-factor(static_cast<std::uint32_t>(team >> 32)),
+            -factor(static_cast<std::uint32_t>(team))};
   }
   OwnerRank rank(std::uint32_t owner) override {
     if (shares_ == nullptr) return {};
-    return {kFairShareOne - shares_->factor(scopes_of(owner)[2], moment_), 1};
+    return {kFairShareOne - factor(scopes_of(owner)[2]), 1};
   }
   // What runs is used more and more, so a factor of today only falls: but for the last digit,
   // since nobody promises that of powers of two of real numbers.
@@ -68,13 +69,25 @@ class UsageRanks final : public OwnerRanks {
   bool rises() const override { return true; }
 
  private:
+  void prepare() {
+    if (shares_ == nullptr) return;
+    shares_->prepare(settings_, moment_, mirror_.slots());
+    revision_ = shares_->revision();
+  }
+  // Another policy may have asked by settings of its own meanwhile.
+  std::int32_t factor(std::uint32_t scope) {
+    if (shares_->revision() != revision_) prepare();
+    return shares_->factor(scope, moment_);
+  }
   const GroupShares::Scopes& scopes_of(std::uint32_t owner) {
     return shares_->scopes(owner, mirror_.owner(owner).owner);
   }
 
   const Mirror& mirror_;
   GroupShares* shares_;  // null: nobody has used anything
+  const FairShareSettings& settings_;
   FairShareMoment moment_;
+  std::pair<std::uint64_t, std::uint64_t> revision_;
 };
 
 class ByFairShare final : public Sequencer {

@@ -74,6 +74,32 @@ TEST_CASE("easy: what the head leaves over is there for long sessions") {
   CHECK(blocked.world.reason(does_not).code == "backfill");
 }
 
+TEST_CASE("conservative: a pass that a policy makes fail breaks no promise") {
+  bool fails = false;
+  World world(policies_and([&](const SchedView&, const PendingSession&) {
+    if (fails) throw std::runtime_error("not today");
+  }));
+  world.group().queue_discipline = QueueDiscipline::Conservative;
+  world.agent("a", cpu("10"));
+  world.running("a", cpu("10"), kNow - 50, 150);
+  const auto promised = world.batch({{cpu("8")}}, 1000);
+  CHECK(placed(world.plan()).empty());
+  CHECK(world.reason(promised).expected_start == at_second(kNow + 100));
+
+  Session row = world.draft();
+  row.type = SessionType::Batch;
+  row.batch_timeout = seconds(1000);
+  row.priority = 20;
+  const auto more_urgent = world.add(std::move(row), {{cpu("8")}});
+  fails = true;
+  CHECK(world.plan(kNow + 1).errors.size() == 1);
+  CHECK(world.reason(promised).code == "policy-error");
+  fails = false;
+  CHECK(placed(world.plan(kNow + 11)).empty());
+  CHECK(world.reason(promised).expected_start == at_second(kNow + 100));
+  CHECK(world.reason(more_urgent).expected_start == at_second(kNow + 1100));
+}
+
 TEST_CASE("places for containers are promised like amounts") {
   for (const auto discipline : {QueueDiscipline::Easy, QueueDiscipline::Conservative}) {
     CAPTURE(to_string(discipline));

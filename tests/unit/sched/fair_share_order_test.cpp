@@ -14,7 +14,8 @@ constexpr std::int64_t kDay = 86'400;
 
 struct Shares {
   World world;
-  Shares() {
+  explicit Shares(std::shared_ptr<PolicyRegistry> policies = builtin_policies())
+      : world(std::move(policies)) {
     world.group().scheduler = "fair-share";
     world.agent("a", {{"cpu", "100"}, {"mem", "100g"}});
   }
@@ -135,6 +136,21 @@ TEST_CASE("O2 O4 fair-share: old use counts less, by the half-life of the settin
   };
   CHECK(std::string(order(7)) == "old first");
   CHECK(std::string(order(14)) == "new first");
+}
+
+TEST_CASE("fair-share: another policy asks by settings of its own during the pass") {
+  FairShareSettings other;
+  other.half_life_days = 100;
+  Shares s(policies_and([&](const SchedView& view, const PendingSession& session) {
+    view.fair_share(session.owner, other);
+  }));
+  s.user(1, 1000 * kDay, 7);
+  s.user(2, 600 * kDay);
+  Ids first, second;
+  for (int i = 0; i < 3; ++i) second.push_back(s.session(2));
+  for (int i = 0; i < 3; ++i) first.push_back(s.session(1));
+  first.insert(first.end(), second.begin(), second.end());
+  CHECK(placed(s.world.plan()) == first);
 }
 
 TEST_CASE("fair-share: weights of rows, and of those that have none") {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -42,6 +43,25 @@ Id numbered(std::uint64_t number) {
 inline std::shared_ptr<PolicyRegistry> builtin_policies() {
   auto registry = std::make_shared<PolicyRegistry>();
   REQUIRE(add_builtin_policies(*registry).has_value());
+  return registry;
+}
+
+using Look = std::function<void(const SchedView&, const PendingSession&)>;
+
+// The built-in ones, and `look` for every session that is drawn.
+inline std::shared_ptr<PolicyRegistry> policies_and(const Look& look) {
+  struct Looking final : Validator {
+    explicit Looking(Look look) : look_(std::move(look)) {}
+    void check(const SchedView& view, const PendingSession& session,
+               std::vector<Refusal>&) const override {
+      look_(view, session);
+    }
+    Look look_;
+  };
+  auto registry = builtin_policies();
+  const Status added = registry->add_validator(
+      "looking", [look](PolicyOptions&) { return std::make_unique<Looking>(look); });
+  REQUIRE(added.has_value());
   return registry;
 }
 
