@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "forwarding_storage.hpp"
 #include "repo/repo.hpp"
 #include "repo/rows.hpp"
 #include "sim/simulation.hpp"
@@ -36,64 +37,52 @@ class FaultyGateway final : public AgentGateway {
 };
 
 // Holds the last commit back until the next one or until somebody reads.
-class LateStorage final : public Storage {
+class LateStorage final : public test::ForwardingStorage {
  public:
-  explicit LateStorage(std::shared_ptr<Storage> inner) : inner_(std::move(inner)) {}
+  using ForwardingStorage::ForwardingStorage;
 
-  Status open(const Schema& schema) override { return inner_->open(schema); }
   Result<std::optional<Record>> get(std::uint16_t table, const Value& key) override {
     flush();
-    return inner_->get(table, key);
+    return ForwardingStorage::get(table, key);
   }
   Result<std::vector<Record>> scan(const Scan& scan) override {
     flush();
-    return inner_->scan(scan);
+    return ForwardingStorage::scan(scan);
   }
   Result<std::uint64_t> count(std::uint16_t table,
                               const std::vector<Condition>& conditions) override {
     flush();
-    return inner_->count(table, conditions);
+    return ForwardingStorage::count(table, conditions);
   }
   Status commit(const WriteBatch& batch) override {
     flush();
     held_ = batch;
     return {};
   }
-  std::string_view backend_name() const noexcept override { return "late"; }
 
   void drop() { held_.reset(); }
 
  private:
   void flush() {
-    if (auto batch = std::exchange(held_, std::nullopt)) (void)inner_->commit(*batch);
+    if (auto batch = std::exchange(held_, std::nullopt)) (void)inner().commit(*batch);
   }
 
-  std::shared_ptr<Storage> inner_;
   std::optional<WriteBatch> held_;
 };
 
 // Acknowledges what it does not keep as it was given.
-class LossyStorage final : public Storage {
+class LossyStorage final : public test::ForwardingStorage {
  public:
-  LossyStorage(Bug bug, std::shared_ptr<Storage> inner) : bug_(bug), inner_(std::move(inner)) {}
+  LossyStorage(Bug bug, std::shared_ptr<Storage> inner)
+      : ForwardingStorage(std::move(inner)), bug_(bug) {}
 
-  Status open(const Schema& schema) override { return inner_->open(schema); }
-  Result<std::optional<Record>> get(std::uint16_t table, const Value& key) override {
-    return inner_->get(table, key);
-  }
-  Result<std::vector<Record>> scan(const Scan& scan) override { return inner_->scan(scan); }
-  Result<std::uint64_t> count(std::uint16_t table,
-                              const std::vector<Condition>& conditions) override {
-    return inner_->count(table, conditions);
-  }
   Status commit(const WriteBatch& batch) override {
     WriteBatch kept = batch;
     const bool is_spoilt = bug_ == Bug::ForgottenField ? forget_field(kept) : lose_write(kept);
-    Status status = inner_->commit(kept);
+    Status status = inner().commit(kept);
     spoilt_ += status && is_spoilt;
     return status;
   }
-  std::string_view backend_name() const noexcept override { return "lossy"; }
 
   std::uint64_t spoilt() const { return spoilt_; }
 
@@ -116,7 +105,7 @@ class LossyStorage final : public Storage {
     const auto lost = std::ranges::find_if(batch.writes, [&](const Write& write) {
       const auto* put = std::get_if<Put>(&write);
       if (!put || put->table != repo::table_of(EntityKind::Agent)) return false;
-      const auto present = inner_->get(put->table, put->row.front());
+      const auto present = inner().get(put->table, put->row.front());
       return present && *present && (*present)->row != put->row;
     });
     if (lost == batch.writes.end()) return false;
@@ -125,7 +114,6 @@ class LossyStorage final : public Storage {
   }
 
   Bug bug_;
-  std::shared_ptr<Storage> inner_;
   std::uint64_t spoilt_ = 0;
 };
 

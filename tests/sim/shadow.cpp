@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/accounting.hpp"
+#include "forwarding_storage.hpp"
 #include "repo/repo.hpp"
 #include "repo/rows.hpp"
 
@@ -27,30 +28,19 @@ int turn_of(EntityKind kind) {
 
 }  // namespace
 
-class Shadow::Watch final : public Storage {
+class Shadow::Watch final : public test::ForwardingStorage {
  public:
   Watch(Shadow& shadow, std::shared_ptr<Storage> inner)
-      : shadow_(shadow), inner_(std::move(inner)) {}
+      : ForwardingStorage(std::move(inner)), shadow_(shadow) {}
 
-  Status open(const Schema& schema) override { return inner_->open(schema); }
-  Result<std::optional<Record>> get(std::uint16_t table, const Value& key) override {
-    return inner_->get(table, key);
-  }
-  Result<std::vector<Record>> scan(const Scan& scan) override { return inner_->scan(scan); }
-  Result<std::uint64_t> count(std::uint16_t table,
-                              const std::vector<Condition>& conditions) override {
-    return inner_->count(table, conditions);
-  }
   Status commit(const WriteBatch& batch) override {
-    Status status = inner_->commit(batch);
-    if (status && shadow_.read_back_) shadow_.read_back_ = shadow_.committed(*inner_, batch);
+    Status status = ForwardingStorage::commit(batch);
+    if (status && shadow_.read_back_) shadow_.read_back_ = shadow_.committed(inner(), batch);
     return status;
   }
-  std::string_view backend_name() const noexcept override { return inner_->backend_name(); }
 
  private:
   Shadow& shadow_;
-  std::shared_ptr<Storage> inner_;
 };
 
 std::shared_ptr<Storage> Shadow::watch(std::shared_ptr<Storage> rows) {

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "bai_manager/runtime.hpp"
+#include "forwarding_storage.hpp"
 #include "harness.hpp"
 #include "manager_site.hpp"
 
@@ -12,25 +13,17 @@ namespace bai::test {
 namespace {
 
 // Commits wait until the test lets them through.
-class Stuck final : public Storage {
+class Stuck final : public ForwardingStorage {
  public:
-  Status open(const Schema& schema) override { return inner_->open(schema); }
-  Result<std::optional<Record>> get(std::uint16_t table, const Value& key) override {
-    return inner_->get(table, key);
-  }
-  Result<std::vector<Record>> scan(const Scan& scan) override { return inner_->scan(scan); }
-  Result<std::uint64_t> count(std::uint16_t table, const std::vector<Condition>& c) override {
-    return inner_->count(table, c);
-  }
+  Stuck() : ForwardingStorage(make_memory_storage()) {}
   Status commit(const WriteBatch& batch) override {
     std::unique_lock lock(mutex_);
     is_waiting_ = true;
     changed_.notify_all();
     changed_.wait(lock, [&] { return !is_stuck_; });
     is_waiting_ = false;
-    return inner_->commit(batch);
+    return ForwardingStorage::commit(batch);
   }
-  std::string_view backend_name() const noexcept override { return "stuck"; }
 
   void stick(bool on) {
     const std::lock_guard lock(mutex_);
@@ -43,7 +36,6 @@ class Stuck final : public Storage {
   }
 
  private:
-  std::shared_ptr<Storage> inner_ = make_memory_storage();
   std::mutex mutex_;
   std::condition_variable changed_;
   bool is_stuck_ = false, is_waiting_ = false;

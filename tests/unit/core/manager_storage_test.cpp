@@ -1,4 +1,5 @@
 // The manager when storage refuses, or does not say whether it has stored.
+#include "forwarding_storage.hpp"
 #include "harness.hpp"
 #include "manager_site.hpp"
 
@@ -9,27 +10,15 @@ namespace {
 using Fault = FaultyStorage::Fault;
 
 // Refuses some commits with an error that no waiting will heal.
-class Poisoned final : public Storage {
+class Poisoned final : public test::ForwardingStorage {
  public:
-  explicit Poisoned(std::shared_ptr<Storage> inner) : inner_(std::move(inner)) {}
-  Status open(const Schema& schema) override { return inner_->open(schema); }
-  Result<std::optional<Record>> get(std::uint16_t table, const Value& key) override {
-    return inner_->get(table, key);
-  }
-  Result<std::vector<Record>> scan(const Scan& scan) override { return inner_->scan(scan); }
-  Result<std::uint64_t> count(std::uint16_t table, const std::vector<Condition>& c) override {
-    return inner_->count(table, c);
-  }
+  using ForwardingStorage::ForwardingStorage;
   Status commit(const WriteBatch& batch) override {
-    if (refuse == 0) return inner_->commit(batch);
+    if (refuse == 0) return ForwardingStorage::commit(batch);
     --refuse;
     return fail(ErrorCode::InvalidArgument, "a row does not fit");
   }
-  std::string_view backend_name() const noexcept override { return "poisoned"; }
   int refuse = 0;
-
- private:
-  std::shared_ptr<Storage> inner_;
 };
 
 }  // namespace

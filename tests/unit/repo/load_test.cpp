@@ -4,6 +4,7 @@
 
 #include "bai_manager/storage_sqlite.hpp"
 #include "conformance/temp_folder.hpp"
+#include "forwarding_storage.hpp"
 #include "repo/repo.hpp"
 #include "repo/rows.hpp"
 #include "storage/predicate.hpp"
@@ -16,30 +17,18 @@ using conformance::TempFolder;
 namespace {
 
 // Passes everything on and remembers what was asked for.
-class Listening final : public Storage {
+class Listening final : public test::ForwardingStorage {
  public:
-  explicit Listening(std::unique_ptr<Storage> inner) : inner_(std::move(inner)) {}
-  Status open(const Schema& schema) override { return inner_->open(schema); }
-  Result<std::optional<Record>> get(std::uint16_t table, const Value& key) override {
-    return inner_->get(table, key);
-  }
+  using ForwardingStorage::ForwardingStorage;
   Result<std::vector<Record>> scan(const Scan& scan) override {
     scans.push_back(scan);
-    auto rows = inner_->scan(scan);
+    auto rows = ForwardingStorage::scan(scan);
     if (rows) read += rows->size();
     return rows;
   }
-  Result<std::uint64_t> count(std::uint16_t table, const std::vector<Condition>& c) override {
-    return inner_->count(table, c);
-  }
-  Status commit(const WriteBatch& batch) override { return inner_->commit(batch); }
-  std::string_view backend_name() const noexcept override { return "listening"; }
 
   std::vector<Scan> scans;
   std::size_t read = 0;
-
- private:
-  std::unique_ptr<Storage> inner_;
 };
 
 template <class E>
