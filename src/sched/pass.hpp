@@ -170,10 +170,6 @@ class GroupPass {
                                        const AgentFilter& filter);
   void stand_by_promise(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
                         std::optional<Future::Start>& start);
-  bool redeem(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
-              Neighbours* neighbours);
-  bool start_on(const std::vector<AgentIndex>& agents, const Waiting& waiting,
-                const AgentFilter& filter, Neighbours* neighbours);
   std::optional<Future::Start> promise_for_good(PendingIndex at, const Waiting& waiting,
                                                 const AgentFilter& filter);
   std::optional<Future::Start> expect(const Waiting& waiting, const AgentFilter& filter,
@@ -188,6 +184,19 @@ class GroupPass {
   bool may_stay(const KeptPromise& promise, const Waiting& waiting) const;
   bool stays(PendingIndex at, const Waiting& waiting);
   void prepare(const Requirement& requirement);
+  // pass_redeem.cpp
+  bool redeem(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
+              Neighbours* neighbours);
+  bool start_by(const std::vector<AgentIndex>& known, const Waiting& waiting,
+                const AgentFilter& filter, Neighbours* neighbours);
+  const std::vector<AgentIndex>* domain_of(std::size_t level,
+                                           const std::vector<AgentIndex>& agents);
+  bool take_beside(const Waiting& waiting, const AgentFilter& ahead, Neighbours* neighbours,
+                   std::vector<AgentIndex>& taken, std::vector<AgentIndex>& rest);
+  bool find_rest(const Waiting& waiting, const Request& others, const AgentFilter& ahead,
+                 std::vector<AgentIndex>& rest);
+  bool start_on(const std::vector<AgentIndex>& agents, const Waiting& waiting,
+                const AgentFilter& filter, Neighbours* neighbours);
   // pass_topology.cpp: the kernels of a gang near each other. A failure in `miss`: it demands what
   // is not there.
   bool place_close(const Waiting& waiting, AgentFilter& filter, Neighbours* neighbours, Miss& miss);

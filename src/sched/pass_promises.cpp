@@ -178,53 +178,6 @@ void GroupPass::stand_by_promise(PendingIndex at, const Waiting& waiting, const 
   if (start) memory_.head = keep_promise(source_.mirror, group_, at, *start);
 }
 
-// For kernels that differ the selector may find no agents, one after the other, where there is room
-// for all of them: that which was promised for now, or that which would be promised.
-bool GroupPass::redeem(PendingIndex at, const Waiting& waiting, const AgentFilter& filter,
-                       Neighbours* neighbours) {
-  const auto& requirements = view_.request(waiting.session).requirements;
-  const bool alike = std::ranges::all_of(
-      requirements, [&](const Requirement& r) { return r.id == requirements.front().id; });
-  if (!looks_ahead_ || alike || own_reservation(waiting.session) != nullptr) return false;
-  for (const Requirement& requirement : requirements) prepare(requirement);
-  std::optional<KeptPromise> kept = promised_ ? lifted_ : memory_.head;
-  if (kept && kept->session == at && kept->start.at <= source_.now.ns &&
-      is_wanted(source_.mirror, group_, *kept) && renumber(group_, *kept) &&
-      start_on(kept->start.agents, waiting, filter, neighbours)) {
-    return true;
-  }
-  const auto start = expect(waiting, filter, source_.now.ns + 1);
-  return start && start_on(start->agents, waiting, filter, neighbours);
-}
-
-// One for each requirement.
-bool GroupPass::start_on(const std::vector<AgentIndex>& agents, const Waiting& waiting,
-                         const AgentFilter& filter, Neighbours* neighbours) {
-  const Request& request = view_.request(waiting.session);
-  const Duration estimate = waiting.session.estimate;
-  if (!future_.holds({source_.now.ns, agents}, request, estimate, filter)) return false;
-  const std::size_t before = ledger_.checkpoint();
-  const Choices choices = choices_;
-  std::vector<AgentIndex> taken;
-  for (const AgentIndex agent : agents) {
-    const Requirement& requirement = request.requirements[taken.size()];
-    if (filter.excludes(agent) ||
-        !take_on(waiting.session, requirement, agent, filter.container_limit)) {
-      ledger_.rollback(before);
-      gave_back(waiting, taken, neighbours);
-      choices_ = choices;
-      return false;
-    }
-    taken.push_back(agent);
-    count_choice(ledger_.last_devices());
-    took(waiting, requirement, agent);
-    if (std::ranges::count(taken, agent) == 1) count_members({agent}, neighbours, 1);
-  }
-  ledger_.hold(waiting.session);
-  accept(waiting, request, agents, before);
-  return true;
-}
-
 std::optional<Future::Start> GroupPass::promise_for_good(PendingIndex at, const Waiting& waiting,
                                                          const AgentFilter& filter) {
   if (!lifted_ && promised_->size() >= policies_.backfill_depth) {

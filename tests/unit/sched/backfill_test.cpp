@@ -182,6 +182,72 @@ TEST_CASE("a gang is promised the first time at which all of it has room") {
   CHECK(world.reason(gang).expected_start == at_second(kNow + 50));
 }
 
+TEST_CASE("a gang of different kernels that was promised a start goes where it wishes") {
+  for (const auto discipline : {QueueDiscipline::Easy, QueueDiscipline::Conservative}) {
+    CAPTURE(to_string(discipline));
+    Timeline line;
+    World& world = line.world;
+    world.group().queue_discipline = discipline;
+    // The selector takes z for the small kernel, and then there is no room for the large one.
+    for (const char* id : {"a", "b", "c"}) world.agent(id, cpu("4"));
+    world.agent("z", cpu("8"));
+    line.runtime[world.batch({{cpu("8")}}, 100)] = 100;
+    line.pass();
+    Session row = world.draft();
+    row.type = SessionType::Batch;
+    row.cluster_mode = ClusterMode::MultiNode;
+    row.batch_timeout = seconds(50);
+    std::string wanted = "b";
+    SUBCASE("not where it has failed") { row.failed_agents = {"a", "c"}; }
+    SUBCASE("to agents with the labels that it prefers") {
+      row.resource_opts.set("preferred_agent_labels", *Json::parse(R"({"disk": "ssd"})"));
+      world.changes.update<Agent>(
+          AgentId("b"), [](Agent& agent) { agent.labels = *Json::parse(R"({"disk": "ssd"})"); });
+    }
+    SUBCASE("to the agents that it names") {
+      row.designated_agents = {"b"};
+      world.group().policy_options.set("agent_selection_policy", "preferred");
+    }
+    SUBCASE("by the selector's rule") {
+      world.hold("a", cpu("1"));
+      world.hold("b", cpu("1"));
+      wanted = "c";
+    }
+    SUBCASE("where others leave no room") {
+      world.hold("b", cpu("2"));
+      row.failed_agents = {"a"};
+      world.changes.update<Agent>(AgentId("c"), [](Agent& agent) { agent.schedulable = false; });
+      wanted = "a";
+    }
+    const auto gang = world.add(std::move(row), {{cpu("3")}, {cpu("8")}});
+    CHECK(placed(line.pass()).empty());
+    CHECK(world.reason(gang).expected_start == at_second(kNow + 100));
+    line.move_to(kNow + 100);
+    const Plan plan = line.pass();
+    REQUIRE(placed(plan) == std::vector{gang});
+    CHECK(agents_of(plan.placements.front()) == std::vector<std::string>{wanted, "z"});
+  }
+}
+
+TEST_CASE("a gang that was promised a start gives way to its wishes with other kernels") {
+  World world;
+  world.group().queue_discipline = QueueDiscipline::Easy;
+  world.agent("f", cpu("8"));
+  world.agent("p", cpu("15"));
+  world.agent("q", cpu("12"));
+  world.agent("r", cpu("14"));
+  Session row = world.draft();
+  row.type = SessionType::Batch;
+  row.cluster_mode = ClusterMode::MultiNode;
+  row.batch_timeout = seconds(50);
+  row.failed_agents = {"f"};
+  // The first agents with room are f, p and r; without f the second kernel has to leave p.
+  world.add(std::move(row), {{cpu("6")}, {cpu("10")}, {cpu("14")}});
+  const Plan plan = world.plan();
+  REQUIRE(plan.placements.size() == 1);
+  CHECK(agents_of(plan.placements.front()) == std::vector<std::string>{"p", "q", "r"});
+}
+
 namespace {
 
 void fill(World& world, Draw& draw, std::int64_t agents_max = 4) {
