@@ -57,8 +57,9 @@ void Preemption::add_parts(Candidate& candidate, const Tenant& tenant) {
     Part& part = candidate.parts.emplace_back();
     part.agent = *agent;
     part.amounts.slots = held.slots;
+    // What its agent does not have any more comes free for nobody.
     std::erase_if(part.amounts.slots,
-                  [&](const SlotRequest& r) { return group_.agents.column(r.slot) == nullptr; });
+                  [&](const SlotRequest& r) { return !group_.agents.has_slot(*agent, r.slot); });
     for_each_device(*kernel, source_.mirror.slot_types(),
                     [&](const std::string& name, std::uint32_t device, std::int64_t units) {
                       const auto slot = view_.find_slot(name);

@@ -159,6 +159,13 @@ struct Crowd {
         if (draw(0, 2) == 0) a.schedulable = !a.schedulable;
         if (draw(0, 3) == 0) a.architecture = a.architecture == "x86_64" ? "aarch64" : "x86_64";
         if (draw(0, 3) == 0) a.available_slots.set("cpu", Amount{draw(4, 16) * 1000});
+        if (with_memory && draw(0, 3) == 0) {  // whatever its sessions hold of it
+          if (a.available_slots.contains("mem")) {
+            a.available_slots.erase("mem");
+          } else {
+            a.available_slots.set("mem", Amount{32});
+          }
+        }
         if (draw(0, 5) == 0) {
           a.resource_group =
               ResourceGroupName(a.resource_group.str() == "other" ? "default" : "other");
@@ -198,10 +205,13 @@ std::vector<SessionId> ids(const Finder& finder, const Victims& victims) {
   return ids;
 }
 
+// Also whether an agent has a slot at all.
 std::vector<std::int64_t> free_amounts(const sched::AgentTable& agents) {
   std::vector<std::int64_t> amounts;
   for (AgentIndex a = 0; a < agents.size(); ++a) {
-    for (SlotIndex s = 0; s < agents.column_count(); ++s) amounts.push_back(agents.free(a, s));
+    for (SlotIndex s = 0; s < agents.column_count(); ++s) {
+      amounts.push_back(agents.free_row(a)[s]);
+    }
     amounts.push_back(agents.containers(a));
   }
   return amounts;

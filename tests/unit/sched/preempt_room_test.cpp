@@ -1,6 +1,7 @@
 // Preemption beside the rules that bind placements: topology, promises, reservations, groups.
 #include <set>
 
+#include "sched/preemption.hpp"
 #include "site.hpp"
 #include "timeline.hpp"
 
@@ -328,6 +329,59 @@ TEST_CASE("who was preempted takes back from borrowers only") {
     } else {
       REQUIRE(victims(plan, id) == Victims{own});
     }
+  }
+}
+
+TEST_CASE("what victims hold of a slot that their agent has lost comes free for nobody") {
+  World w;
+  w.group();
+  w.agent("a", {{"cpu", "8"}});
+  w.agent("b", {{"cpu", "8"}, {"mem", "8g"}});
+  for (const char* agent : {"a", "b"}) {
+    for (const SessionStatus status : {SessionStatus::Running, SessionStatus::Terminating}) {
+      Session row = w.draft();
+      row.status = status;
+      Kernel kernel;
+      kernel.id = numbered<KernelId>(static_cast<std::uint64_t>(agent[0]) * 100 +
+                                     static_cast<std::uint64_t>(status));
+      kernel.session = row.id;
+      kernel.agent = AgentId(agent);
+      kernel.status = KernelStatus::Running;
+      kernel.occupied_slots = slots({{"cpu", "4"}, {"mem", "4g"}});
+      w.changes.insert(std::move(kernel));
+      w.changes.insert(std::move(row));
+    }
+  }
+  Session row = w.draft();
+  row.job_priority = 5;
+  const auto id = w.add(std::move(row), {{{{"cpu", "8"}, {"mem", "8g"}}}});
+  sched::Mirror mirror;
+  mirror.feed({1}, coalesce(w.changes.take()));
+  sched::Group& group = mirror.group(mirror.groups().at(ResourceGroupName("default")));
+  const AgentIndex lost = *group.agents.find(AgentId("a"));
+  const SlotIndex memory = *mirror.slots().find("mem");
+  const PendingSession& session = mirror.waiting(*mirror.find_waiting(id)).session;
+  const Requirement& requirement = mirror.request(session.request).requirements[0];
+  for (const auto order :
+       {sched::PreemptionRules::Order::Oldest, sched::PreemptionRules::Order::FewestSessions}) {
+    sched::PreemptionRules rules;
+    rules.enabled = true;
+    rules.order = order;
+    sched::Ledger ledger(mirror);
+    const sched::ViewSource source{mirror, group, ledger, at_second(kNow), 7};
+    sched::Preemption preemption(source, group, ledger, rules);
+    Timestamp due;
+    CHECK(preemption.consider(session, {}, nullptr, true, due));
+    preemption.release_leaving();
+    preemption.release_eligible({});
+    CHECK_FALSE(group.agents.has_slot(lost, memory));
+    CHECK(group.agents.free(lost, memory) == 0);
+    ledger.rollback(0);
+    preemption.release_leaving();
+    const auto choice = preemption.choose(requirement, {}, {});
+    REQUIRE(choice.has_value());
+    CHECK(group.agents.id(choice->agent).str() == "b");
+    ledger.rollback(0);
   }
 }
 
