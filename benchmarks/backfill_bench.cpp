@@ -40,6 +40,7 @@ class FullCluster {
       row.resource_group = settings.name;
       row.architecture = "x86_64";
       row.available_slots = cores(kCores);
+      row.labels.set("rack", fmt::format("{:05}", a / 40));
       changes_.push_back(inserted(std::move(row)));
       for (std::int64_t left = kCores; left > 0;) {
         const std::int64_t size =
@@ -187,11 +188,14 @@ void preemption(benchmark::State& state, std::int64_t job_priority) {
   run(state, cluster);
 }
 
-// The same where sessions differ, and the victims are to be these.
-void preemption_mixed(benchmark::State& state, const char* order, std::int64_t kernels) {
+// The same where sessions differ, and the victims are to be these. `in_racks`: gangs stay in one
+// rack where one has room.
+void preemption_mixed(benchmark::State& state, const char* order, std::int64_t kernels,
+                      bool in_racks = false) {
   ResourceGroup group = settings(QueueDiscipline::SkipAhead);
   group.policy_options =
       Json::object({{"preemption", Json::object({{"enabled", true}, {"order", order}})}});
+  if (in_racks) group.policy_options.set("topology", Json(Json::Array{Json("rack")}));
   FullCluster cluster(state.range(0), group, false, true);
   cluster.wait(20, 2, kernels);
   run(state, cluster);
@@ -223,6 +227,10 @@ BENCHMARK_CAPTURE(preemption_mixed, newest, "newest", 1)->Apply(many);
 BENCHMARK_CAPTURE(preemption_mixed, fewest, "fewest-sessions", 1)->Apply(few);
 BENCHMARK_CAPTURE(preemption_mixed, smallest, "smallest-resources", 1)->Apply(few);
 BENCHMARK_CAPTURE(preemption_mixed, gang_of_8, "oldest", 8)->Apply(few);
+BENCHMARK_CAPTURE(preemption_mixed, gang_in_rack, "oldest", 8, true)->Apply(few);
+BENCHMARK_CAPTURE(preemption_mixed, gang_in_rack_fewest, "fewest-sessions", 8, true)->Apply(few);
+BENCHMARK_CAPTURE(preemption_mixed, gang_in_rack_smallest, "smallest-resources", 8, true)
+    ->Apply(few);
 BENCHMARK(reservation)->Apply(many);
 
 }  // namespace

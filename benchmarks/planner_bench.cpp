@@ -35,12 +35,18 @@ struct Request {
 // Rows of a cluster, made without a State: only the feed matters here.
 class Cluster {
  public:
-  Cluster(std::int64_t agents, const char* selector, QueueDiscipline discipline) {
+  // `in_racks`: of 40 agents each, 25 in a row; gangs stay in one.
+  Cluster(std::int64_t agents, const char* selector, QueueDiscipline discipline,
+          bool in_racks = false)
+      : in_racks_(in_racks) {
     ResourceGroup group;
     group.name = ResourceGroupName("default");
     group.selector = selector;
     group.queue_discipline = discipline;
     if (group.selector == "fgd") group.policy_options.set("selector", workload());
+    if (in_racks_) {
+      group.policy_options.set("topology", Json(Json::Array{Json("rack"), Json("row")}));
+    }
     add(group);
     for (std::int64_t i = 0; i < agents; ++i) add_agent(i);
   }
@@ -79,7 +85,8 @@ class Cluster {
     }
   }
 
-  void add_gang(std::int64_t kernels) {
+  // `alike`: what each kernel asks for, of which every agent has some left. `level`: demanded.
+  void add_gang(std::int64_t kernels, const Request* alike = nullptr, const char* level = nullptr) {
     Session row;
     row.id = numbered<SessionId>(++last_id_);
     row.resource_group = ResourceGroupName("default");
@@ -92,11 +99,12 @@ class Cluster {
       kernel.session = row.id;
       kernel.local_rank = i;
       kernel.architecture = "x86_64";
-      Request one = request();
+      Request one = alike != nullptr ? *alike : request();
       one.devices = std::min<std::int64_t>(one.devices, 1);  // of which every agent has some left
       kernel.requested_slots = one.slots();
       add(kernel);
     }
+    if (level != nullptr) row.resource_opts.set("topology", level);
     add(row);
   }
 
@@ -151,11 +159,16 @@ class Cluster {
                          : kind < 9 ? Request{128, 1024, 8}
                                     : Request{96, 512, 4};
     row.available_slots = size.slots();
+    if (in_racks_) {
+      row.labels = Json::object(
+          {{"rack", fmt::format("{:05}", i / 40)}, {"row", fmt::format("{:03}", i / 1000)}});
+    }
     auto shared = std::make_shared<const Agent>(std::move(row));
     agents_.push_back(shared);
     changes.push_back({EntityKind::Agent, nullptr, shared, false});
   }
 
+  bool in_racks_;
   std::mt19937_64 random_{42};
   std::vector<std::shared_ptr<const Agent>> agents_;
   std::uint64_t last_id_ = 0;
@@ -247,10 +260,7 @@ void explain_cold(benchmark::State& state) {
 }
 
 // One session with 64 kernels, each on an agent of its own choice: a whole pass, undone at its end.
-void gang(benchmark::State& state, const char* selector) {
-  Cluster cluster(state.range(0), selector, QueueDiscipline::SkipAhead);
-  cluster.grant(0.85);
-  cluster.add_gang(64);
+void gang(benchmark::State& state, Cluster& cluster) {
   Planner planner(policies(), {});
   planner.feed({1}, cluster.changes);
   for (int i = 0; i < 100; ++i) {
@@ -269,6 +279,58 @@ void gang(benchmark::State& state, const char* selector) {
   std::ranges::sort(times);
   state.counters["p50_us"] = times[times.size() / 2];
   state.counters["p99_us"] = times[times.size() * 99 / 100];
+}
+
+void gang_anywhere(benchmark::State& state, const char* selector) {
+  Cluster cluster(state.range(0), selector, QueueDiscipline::SkipAhead);
+  cluster.grant(0.85);
+  cluster.add_gang(64);
+  gang(state, cluster);
+}
+
+// The same within one rack: 32 kernels alike, or eight unlike ones.
+void gang_in_rack(benchmark::State& state, bool alike) {
+  Cluster cluster(state.range(0), "concentrated", QueueDiscipline::SkipAhead, true);
+  cluster.grant(0.85);
+  const Request kernel{4, 16, 0};
+  alike ? cluster.add_gang(32, &kernel, "rack") : cluster.add_gang(8, nullptr, "rack");
+  gang(state, cluster);
+}
+
+// 20 gangs of unlike requests, of which none has room in a single rack. `explain`: each is told.
+void gangs_without_rack(benchmark::State& state, bool explain) {
+  Cluster cluster(state.range(0), "concentrated", QueueDiscipline::SkipAhead, true);
+  cluster.grant(0.85);
+  for (std::int64_t i = 0; i < 20; ++i) {
+    const Request kernel{60, 4 * (i + 1), 0};
+    cluster.add_gang(40, &kernel, "rack");
+  }
+  PlanLimits limits;
+  limits.explain = explain;
+  Planner planner(policies(), limits);
+  planner.feed({1}, cluster.changes);
+  if (!planner.plan(kNow, 1).placements.empty()) return state.SkipWithError("there is room");
+  for (auto _ : state) benchmark::DoNotOptimize(planner.plan(kNow, 1));
+}
+
+// An agent leaves and comes back, with a gang looking for a rack each time.
+void agent_rejoins(benchmark::State& state) {
+  Cluster cluster(state.range(0), "concentrated", QueueDiscipline::SkipAhead, true);
+  cluster.grant(0.85);
+  const Request kernel{4, 16, 0};
+  cluster.add_gang(32, &kernel, "rack");
+  Planner planner(policies(), {});
+  planner.feed({1}, cluster.changes);
+  Change came = cluster.changes[1 + static_cast<std::size_t>(state.range(0) / 2)];
+  const Change left{came.entity, came.after, nullptr, false};
+  std::uint64_t version = 1;
+  planner.plan(kNow, 1);
+  for (auto _ : state) {
+    planner.feed({++version}, {&left, 1});
+    benchmark::DoNotOptimize(planner.plan(kNow, 1));
+    planner.feed({++version}, {&came, 1});
+    benchmark::DoNotOptimize(planner.plan(kNow, 1));
+  }
 }
 
 // A pass whose head waits, with a long queue behind it.
@@ -340,16 +402,33 @@ BENCHMARK(all_full)
     ->ArgNames({"pending", "agents"})
     ->Unit(benchmark::kMillisecond);
 BENCHMARK(explain_cold)->Arg(1'000)->Arg(10'000)->Arg(100'000)->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(gang, concentrated, "concentrated")
+BENCHMARK_CAPTURE(gang_anywhere, concentrated, "concentrated")
     ->Arg(1'000)
     ->Arg(10'000)
     ->Arg(100'000)
     ->Iterations(1000)
     ->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(gang, dispersed, "dispersed")
+BENCHMARK_CAPTURE(gang_anywhere, dispersed, "dispersed")
     ->Arg(10'000)
     ->Iterations(1000)
     ->Unit(benchmark::kMicrosecond);
+#define BAI_IN_RACKS(of, name, value) \
+  BENCHMARK_CAPTURE(of, name, value)  \
+      ->Arg(1'000)                    \
+      ->Arg(10'000)                   \
+      ->Arg(100'000)                  \
+      ->Iterations(100)               \
+      ->Unit(benchmark::kMicrosecond)
+BAI_IN_RACKS(gang_in_rack, alike, true);
+BAI_IN_RACKS(gang_in_rack, unlike, false);
+BAI_IN_RACKS(gangs_without_rack, untold, false);
+BAI_IN_RACKS(gangs_without_rack, told, true);
+BENCHMARK(agent_rejoins)
+    ->Arg(1'000)
+    ->Arg(10'000)
+    ->Arg(100'000)
+    ->Iterations(10)
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK(blocked_head)->Arg(1'000)->Arg(100'000)->Unit(benchmark::kMillisecond);
 BENCHMARK(feed_session);
 

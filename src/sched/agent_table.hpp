@@ -148,6 +148,8 @@ class AgentTable {
   const std::vector<AgentMove>& moves() const noexcept { return moves_; }
   // Differs when agents have come or gone, or have other labels or capacity.
   std::uint64_t settings_epoch() const noexcept { return settings_epoch_; }
+  // Differs when agents have come or gone, or have other labels.
+  std::uint64_t labels_version() const noexcept { return labels_version_; }
   // Differs when set(), add() or erase() was called: not for what a pass takes and gives back.
   std::uint64_t facts_epoch() const noexcept { return facts_epoch_; }
 

@@ -188,7 +188,8 @@ Failure explain_used_up(const ViewSource& source, const Request& request, std::s
 
 Failure explain_topology(const ViewSource& source, const Request& request, const std::string& level,
                          const Topology::Domain* roomiest,
-                         const std::optional<Infeasible>& hopeless, AgentFilter filter) {
+                         const std::optional<Infeasible>& hopeless, AgentFilter filter,
+                         bool in_full) {
   Failure failure;
   failure.code = "topology";
   failure.coarse = failure.detailed =
@@ -210,6 +211,7 @@ Failure explain_topology(const ViewSource& source, const Request& request, const
         kNever, level, source.group.name.str(), request.requirements.size());
   }
   failure.blocks = true;
+  if (!in_full) return failure;
   const Requirement& requirement = request.requirements.front();
   filter.within = &roomiest->agents;
   filter.is_domain = true;

@@ -73,10 +73,11 @@ Failure explain_reserved(const ViewSource& source, const Request& request, std::
 Failure explain_used_up(const ViewSource& source, const Request& request, std::size_t which,
                         const AgentFilter& filter, const std::string& reservation);
 // No domain of the level that it demands has room; `roomiest` is the one with the most, if any.
-// `hopeless`: none would have when empty.
+// `hopeless`: none would have when empty. `in_full`: with counts of agents.
 Failure explain_topology(const ViewSource& source, const Request& request, const std::string& level,
                          const Topology::Domain* roomiest,
-                         const std::optional<Infeasible>& hopeless, AgentFilter filter);
+                         const std::optional<Infeasible>& hopeless, AgentFilter filter,
+                         bool in_full);
 Failure explain_selector_refusal(const ViewSource& source, const Request& request,
                                  std::size_t which, const AgentFilter& filter,
                                  std::size_t candidates);

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "sched/domain_rooms.hpp"
 #include "sched/explain.hpp"
 #include "sched/future.hpp"
 #include "sched/ledger.hpp"
@@ -74,6 +75,7 @@ struct GroupMemory {
   FitSets fits;
   Stopped stopped;  // usually empty
   Topology topology;
+  RoomsCache rooms;
   std::vector<std::shared_ptr<const PendingReason>>
       shared;  // by request: Failure::shared, the last
 };
@@ -199,11 +201,14 @@ class GroupPass {
                 const AgentFilter& filter, Neighbours* neighbours);
   // pass_topology.cpp: the kernels of a gang near each other. A failure in `miss`: it demands what
   // is not there.
+  std::optional<std::vector<AgentIndex>> only_on(const Waiting& waiting,
+                                                 const Requirement& requirement,
+                                                 const AgentFilter& filter) const;
   bool place_close(const Waiting& waiting, AgentFilter& filter, Neighbours* neighbours, Miss& miss);
   std::optional<std::size_t> demanded_level(const Waiting& waiting) const;
   std::optional<Infeasible> infeasible_within(std::size_t level, const Request& request,
                                               AgentFilter filter) const;
-  Topology::Rooms rooms_for(const Waiting& waiting, const AgentFilter& filter);
+  GangRooms rooms_for(const Waiting& waiting, const AgentFilter& filter, std::size_t levels);
   bool tells_start(const Failure& failure) const;
   std::optional<AgentIndex> place_one(const PendingSession& session, const Requirement& requirement,
                                       AgentFilter& filter, std::size_t& candidates);

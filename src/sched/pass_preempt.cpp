@@ -116,15 +116,16 @@ std::optional<GroupPass::Evicting> GroupPass::make_room_close(
     const std::vector<Preemption::Victim>& claimed) {
   memory_.topology.follow(group_.agents, policies_.topology);
   const std::size_t largest = demanded_level(waiting).value_or(policies_.topology.size() - 1);
-  std::optional<Topology::Rooms> rooms;  // at most
+  std::optional<GangRooms> rooms;  // at most
   {
     const Attempt attempt(ledger_);
     preemption_->release_eligible(claimed);
-    rooms = rooms_for(waiting, filter);
+    rooms.emplace(rooms_for(waiting, filter, largest + 1));
   }
   std::optional<Evicting> best;
   for (std::size_t level = 0; level <= largest && !best; ++level) {
-    for (const Topology::Domain* domain : memory_.topology.fitting(level, *rooms)) {
+    FittingDomains fitting(memory_.topology, level, *rooms);
+    while (const Topology::Domain* domain = fitting.next()) {
       domain_ = &domain->agents;
       filter.is_domain = true;
       auto made = make_room_within(waiting, reclaims, filter, claimed);

@@ -15,26 +15,80 @@ std::optional<std::size_t> GroupPass::demanded_level(const Waiting& waiting) con
   return static_cast<std::size_t>(level - policies_.topology.begin());
 }
 
-// What fits now, domain by domain; what is promised or kept is not there.
-Topology::Rooms GroupPass::rooms_for(const Waiting& waiting, const AgentFilter& filter) {
-  const Request& request = view_.request(waiting.session);
+namespace {
+
+// The requirements of a gang, equal ones once, and how many there are of each.
+std::vector<std::pair<const Requirement*, std::uint64_t>> kinds_of(const Request& request) {
+  std::vector<std::pair<const Requirement*, std::uint64_t>> kinds;
   for (const Requirement& requirement : request.requirements) {
-    group_.agents.prepare_rule(requirement.labels, source_.mirror.label_rule(requirement.labels));
-  }
-  steps_ += group_.agents.size();
-  auto rooms = Topology::count(group_.agents, request, filter);
-  for (std::size_t kind = 0; kind < rooms.kinds.size(); ++kind) {
-    const Requirement& requirement = *rooms.kinds[kind];
-    std::vector<AgentIndex> agents;
-    if (const std::string* own = own_reservation(waiting.session)) {
-      reserved_.candidates(*own, requirement, agents);
-      for (AgentIndex a = 0; a < group_.agents.size(); ++a) {
-        if (!std::ranges::binary_search(agents, a)) rooms.have[kind][a] = 0;
-      }
-    } else if (future_.has_promises()) {
-      future_.barred(requirement, waiting.session.estimate, agents);
-      for (const AgentIndex agent : agents) rooms.have[kind][agent] = 0;
+    const auto known =
+        std::ranges::find(kinds, requirement.id, [](const auto& kind) { return kind.first->id; });
+    if (known != kinds.end()) {
+      ++known->second;
+    } else {
+      kinds.emplace_back(&requirement, 1);
     }
+  }
+  return kinds;
+}
+
+}  // namespace
+
+// Where alone the session may be; nothing: anywhere but on agents that are named one by one.
+std::optional<std::vector<AgentIndex>> GroupPass::only_on(const Waiting& waiting,
+                                                          const Requirement& requirement,
+                                                          const AgentFilter& filter) const {
+  std::vector<AgentIndex> agents;
+  if (const std::string* own = own_reservation(waiting.session)) {
+    reserved_.candidates(*own, requirement, agents);
+  } else if (filter.strict) {
+    agents = filter.designated;
+  } else if (filter.neighbours != nullptr && filter.neighbours->is_bound()) {
+    for (const auto& [agent, sessions] : filter.neighbours->members) agents.push_back(agent);
+  } else {
+    return std::nullopt;
+  }
+  std::erase_if(agents, [&](AgentIndex agent) { return filter.excludes(agent); });
+  return agents;
+}
+
+// What fits now on the smallest `levels` levels, domain by domain; what is promised or kept is not
+// there.
+GangRooms GroupPass::rooms_for(const Waiting& waiting, const AgentFilter& filter,
+                               std::size_t levels) {
+  const Topology& topology = memory_.topology;
+  const AgentTable& agents = group_.agents;
+  GangRooms rooms(topology, levels);
+  for (std::size_t level = 0; level < levels; ++level) steps_ += topology.domains(level).size();
+  for (const auto& [requirement, wanted] : kinds_of(view_.request(waiting.session))) {
+    prepare(*requirement);
+    std::vector<AgentIndex> barred;
+    if (own_reservation(waiting.session) == nullptr && future_.has_promises()) {
+      future_.barred(*requirement, waiting.session.estimate, barred);
+    }
+    if (const auto only = only_on(waiting, *requirement, filter)) {
+      std::vector<std::pair<AgentIndex, std::uint32_t>> copies;
+      for (const AgentIndex agent : *only) {
+        if (std::ranges::binary_search(barred, agent)) continue;
+        copies.emplace_back(agent, copies_on(agents, agent, *requirement, filter.container_limit));
+      }
+      steps_ += only->size();
+      rooms.add(copies, wanted);
+      continue;
+    }
+    if (filter.neighbours != nullptr && filter.neighbours->strict) {
+      for (const auto& [agent, sessions] : filter.neighbours->members) {
+        if (filter.excludes(agent)) barred.push_back(agent);
+      }
+      std::ranges::sort(barred);
+      barred.erase(std::ranges::unique(barred).begin(), barred.end());
+    }
+    const std::uint64_t looked_at = memory_.rooms.looked_at();
+    const DomainRooms& all = memory_.rooms.refreshed(topology, agents, *requirement,
+                                                     source_.mirror.label_rule(requirement->labels),
+                                                     filter.container_limit);
+    steps_ += memory_.rooms.looked_at() - looked_at;
+    rooms.add(all, barred, wanted);
   }
   return rooms;
 }
@@ -46,10 +100,11 @@ bool GroupPass::place_close(const Waiting& waiting, AgentFilter& filter, Neighbo
   memory_.topology.follow(group_.agents, policies_.topology);
   const auto demanded = demanded_level(waiting);
   const std::size_t largest = demanded ? *demanded : policies_.topology.size() - 1;
-  const Topology::Rooms rooms = rooms_for(waiting, filter);
+  const GangRooms rooms = rooms_for(waiting, filter, largest + 1);
   bool placed = false;
   for (std::size_t level = 0; level <= largest && !placed; ++level) {
-    for (const Topology::Domain* domain : memory_.topology.fitting(level, rooms)) {
+    FittingDomains fitting(memory_.topology, level, rooms);
+    while (const Topology::Domain* domain = fitting.next()) {
       filter.within = domain_ = &domain->agents;
       filter.is_domain = true;
       placed = place_kernels(waiting, filter, neighbours, nullptr);
@@ -59,10 +114,9 @@ bool GroupPass::place_close(const Waiting& waiting, AgentFilter& filter, Neighbo
   filter.within = domain_ = nullptr;
   filter.is_domain = false;
   if (!placed && demanded) {
-    const Topology::Domain* roomiest = memory_.topology.roomiest(largest, rooms);
     miss.failure = std::make_shared<Failure>(
-        explain_topology(source_, request, policies_.topology[largest], roomiest,
-                         infeasible_within(largest, request, filter), filter));
+        explain_topology(source_, request, policies_.topology[largest], rooms.roomiest(largest),
+                         infeasible_within(largest, request, filter), filter, may_survey()));
   }
   return placed;
 }

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "sched/search.hpp"
+#include "sched/agent_table.hpp"
 
 namespace bai::sched {
 
@@ -16,37 +16,41 @@ namespace bai::sched {
 // the label is in none.
 class Topology {
  public:
+  static constexpr std::uint32_t kNoDomain = 0xffff'ffff;
   struct Domain {
     std::string name;                // from the largest level down: "row1/rack3"
     std::vector<AgentIndex> agents;  // in order
   };
 
-  // Made anew when the agents' settings or the levels have changed. `levels`: smallest first.
+  // Made anew when agents have come or gone, or have other labels, or the levels are others.
+  // `levels`: smallest first.
   void follow(const AgentTable& agents, const std::vector<std::string>& levels);
 
-  std::size_t levels() const noexcept { return domains_.size(); }
+  std::size_t levels() const noexcept { return levels_.size(); }
   const std::string& label(std::size_t level) const noexcept { return labels_[level]; }
-  std::span<const Domain> domains(std::size_t level) const noexcept { return domains_[level]; }
-
-  // Domains of one level that have room for every requirement of the request as far as amounts go:
-  // those with the least room for such kernels first, by name among equals. `rooms` by agent: how
-  // many kernels of each kind fit.
-  struct Rooms {
-    std::vector<const Requirement*> kinds;         // equal ones once
-    std::vector<std::uint64_t> wanted;             // by kind
-    std::vector<std::vector<std::uint32_t>> have;  // by kind, then by agent
-  };
-  std::vector<const Domain*> fitting(std::size_t level, const Rooms& rooms) const;
-  // The one with the most room; null: there is no domain of that level.
-  const Domain* roomiest(std::size_t level, const Rooms& rooms) const;
-
-  // One look at each agent. `filter.within` counts, `filter.barred` does not.
-  static Rooms count(const AgentTable& agents, const Request& request, const AgentFilter& filter);
+  std::span<const Domain> domains(std::size_t level) const noexcept {
+    return levels_[level].domains;  // by name
+  }
+  // The number of the agent's domain, or kNoDomain.
+  std::uint32_t domain_of(std::size_t level, AgentIndex agent) const noexcept {
+    return levels_[level].of[agent];
+  }
+  // Differs when some agent is in another domain than before, or domains have other numbers.
+  std::uint64_t version() const noexcept { return version_; }
 
  private:
-  std::uint64_t settings_epoch_ = 0;
+  struct Level {
+    std::vector<Domain> domains;    // by name
+    std::vector<std::uint32_t> of;  // by agent
+  };
+
+  void build(const AgentTable& agents);
+  std::string name_of(const AgentTable& agents, std::size_t level, AgentIndex agent) const;
+
+  std::uint64_t labels_version_ = 0;
   std::vector<std::string> labels_;
-  std::vector<std::vector<Domain>> domains_;  // by level; by name
+  std::vector<Level> levels_;
+  std::uint64_t version_ = 0;
 };
 
 }  // namespace bai::sched

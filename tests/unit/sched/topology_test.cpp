@@ -12,7 +12,9 @@ Texts cpu(const std::string& amount) { return {{"cpu", amount}}; }
 using Place = std::array<std::string, 3>;
 
 struct Racks {
-  explicit Racks(const std::vector<Place>& places, const std::string& cores = "4") {
+  explicit Racks(const std::vector<Place>& places, const std::string& cores = "4",
+                 PlanLimits limits = {})
+      : world(builtin_policies(), limits) {
     world.group().policy_options.set("topology",
                                      Json(Json::Array{Json("nvlink-domain"), Json("rack")}));
     world.group().selector = "concentrated";
@@ -175,6 +177,71 @@ TEST_CASE("what is promised or reserved in a domain is no room there") {
   world.reserve("course", {{"a", "4"}}, kNow, kNow + 1000);
   world.batch(kernels(2, "4"), 10);
   CHECK(used(world.plan()) == Agents{"c", "d"});
+}
+
+TEST_CASE("only agents that a gang may be on are room in a domain") {
+  Racks racks(kTwoRacks);
+  World& world = racks.world;
+  Session row = world.draft();
+  row.type = SessionType::Batch;
+  row.cluster_mode = ClusterMode::MultiNode;
+  row.batch_timeout = seconds(10);
+  SUBCASE("designated ones") {
+    row.resource_opts.set("agent_selection_policy", "strict");
+    row.designated_agents = {"b", "c", "d"};
+    world.add(std::move(row), kernels(2, "4"));
+    CHECK(used(world.plan()) == Agents{"c", "d"});
+  }
+  SUBCASE("those of its reservation") {
+    world.reserve("course", {{"b", "4"}, {"c", "4"}, {"d", "4"}}, kNow, kNow + 1000);
+    row.resource_opts.set("reservation", "course");
+    world.add(std::move(row), kernels(2, "4"));
+    CHECK(used(world.plan()) == Agents{"c", "d"});
+  }
+  SUBCASE("those that its group is on, or is not on") {
+    SessionGroup group;
+    group.id = "g1";
+    group.enforcement = PlacementEnforcement::Strict;
+    SUBCASE("packed") { group.direction = PlacementDirection::Pack; }
+    SUBCASE("spread") { group.direction = PlacementDirection::Spread; }
+    world.changes.insert(group);
+    const bool spreads = group.direction == PlacementDirection::Spread;
+    const std::vector<std::string> members =
+        spreads ? std::vector<std::string>{"a"} : std::vector<std::string>{"b", "c", "d"};
+    for (std::uint64_t i = 0; i < members.size(); ++i) {
+      Session member = world.draft();
+      member.status = SessionStatus::Running;
+      member.session_group = "g1";
+      Kernel kernel;
+      kernel.id = numbered<KernelId>(9000 + i);
+      kernel.session = member.id;
+      kernel.agent = AgentId(members[i]);
+      kernel.status = KernelStatus::Running;
+      kernel.occupied_slots = slots(cpu("1"));
+      world.changes.insert(kernel);
+      world.changes.insert(std::move(member));
+    }
+    row.session_group = "g1";
+    world.add(std::move(row), kernels(2, "3"));
+    CHECK(used(world.plan()) == Agents{"c", "d"});
+  }
+}
+
+TEST_CASE("far behind in the queue a gang that no domain has room for is told without numbers") {
+  PlanLimits limits;
+  limits.surveyed_max = 6;  // agents: one look at all of them
+  Racks racks(kTwoRacks, "4", limits);
+  World& world = racks.world;
+  world.group().queue_discipline = QueueDiscipline::SkipAhead;
+  world.hold("a", cpu("4"));
+  world.hold("c", cpu("4"));
+  world.hold("e", cpu("4"));
+  const auto first = demand(world, "nvlink-domain", kernels(2, "4"));
+  const auto second = demand(world, "nvlink-domain", kernels(2, "3"));
+  CHECK(world.plan().placements.empty());
+  CHECK(contains(world.reason(first).message, "The one with the most room is r1/n1"));
+  CHECK(world.reason(second).code == "topology");
+  CHECK_FALSE(contains(world.reason(second).message, "The one with the most room"));
 }
 
 TEST_CASE("single-node sessions and groups without the option know nothing of topology") {

@@ -1,0 +1,167 @@
+#include "sched/domain_rooms.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "sched/requirement_key.hpp"
+
+namespace bai::sched {
+
+std::uint32_t copies_on(const AgentTable& agents, AgentIndex agent, const Requirement& requirement,
+                        std::uint32_t container_limit) {
+  constexpr std::int64_t kMost = 1 << 20;
+  if (!agents.takes_sessions(agent) || agents.architecture(agent) != requirement.architecture ||
+      !agents.labels_match(agent, requirement.labels)) {
+    return 0;
+  }
+  std::int64_t most = kMost;
+  if (container_limit != kNoContainerLimit) {
+    const std::int64_t places =
+        std::int64_t{container_limit} - std::int64_t{agents.containers(agent)};
+    most = std::min(most, places / std::max<std::int64_t>(1, requirement.containers));
+  }
+  for (const SlotRequest& r : requirement.slots) {
+    if (r.units > 0) most = std::min(most, agents.free(agent, r.slot) / r.units);
+  }
+  if (most <= 0 || !agents.fits(agent, requirement)) return 0;
+  return static_cast<std::uint32_t>(most);
+}
+
+void DomainRooms::set(const Topology& topology, AgentIndex agent, std::uint32_t copies) {
+  const std::uint32_t before = std::exchange(copies_[agent], copies);
+  if (before == copies) return;
+  for (std::size_t level = 0; level < sums_.size(); ++level) {
+    const std::uint32_t domain = topology.domain_of(level, agent);
+    if (domain == Topology::kNoDomain) continue;
+    sums_[level][domain] += std::uint64_t{copies} - std::uint64_t{before};  // wraps and back
+  }
+}
+
+void DomainRooms::sum_up(const Topology& topology) {
+  sums_.resize(topology.levels());
+  for (std::size_t level = 0; level < sums_.size(); ++level) {
+    const auto domains = topology.domains(level);
+    sums_[level].assign(domains.size(), 0);
+    for (std::size_t d = 0; d < domains.size(); ++d) {
+      for (const AgentIndex agent : domains[d].agents) sums_[level][d] += copies_[agent];
+    }
+  }
+}
+
+void RoomsCache::drop_unused(std::size_t agents) {
+  while (!known_.empty() &&
+         (known_.size() >= kKindsMax || (known_.size() + 1) * agents > kCopiesMax)) {
+    known_.erase(
+        std::ranges::min_element(known_, {}, [](const auto& known) { return known.second.used_; }));
+  }
+}
+
+const DomainRooms& RoomsCache::refreshed(const Topology& topology, const AgentTable& agents,
+                                         const Requirement& requirement, const LabelRule& labels,
+                                         std::uint32_t container_limit) {
+  ++calls_;
+  const std::uint64_t key = content_hash(requirement, labels);
+  auto it = known_.find(key);
+  if (it == known_.end()) {
+    drop_unused(agents.size());
+    it = known_.try_emplace(key).first;
+  }
+  DomainRooms& rooms = it->second;
+  rooms.used_ = calls_;
+  const auto& changed = agents.changed();
+  if (rooms.epoch_ != agents.epoch() || rooms.container_limit_ != container_limit ||
+      !asks_alike(rooms.requirement_, requirement) || rooms.labels_ != labels ||
+      changed.size() - rooms.followed_ > agents.size()) {
+    rooms.requirement_ = requirement;
+    rooms.labels_ = labels;
+    rooms.container_limit_ = container_limit;
+    rooms.copies_.resize(agents.size());
+    looked_at_ += agents.size();
+    for (AgentIndex a = 0; a < agents.size(); ++a) {
+      rooms.copies_[a] = copies_on(agents, a, requirement, container_limit);
+    }
+    rooms.sum_up(topology);
+  } else {
+    if (rooms.topology_ != topology.version()) rooms.sum_up(topology);
+    // An agent that changed several times is looked at once.
+    seen_.resize(agents.size(), 0);
+    for (std::size_t i = rooms.followed_; i < changed.size(); ++i) {
+      if (std::exchange(seen_[changed[i]], calls_) == calls_) continue;
+      ++looked_at_;
+      // `requirement`: rules may have got other numbers.
+      rooms.set(topology, changed[i], copies_on(agents, changed[i], requirement, container_limit));
+    }
+  }
+  rooms.epoch_ = agents.epoch();
+  rooms.followed_ = changed.size();
+  rooms.topology_ = topology.version();
+  return rooms;
+}
+
+GangRooms::GangRooms(const Topology& topology, std::size_t levels)
+    : topology_(topology), levels_(levels), sums_(levels) {
+  for (std::size_t level = 0; level < levels; ++level) {
+    levels_[level].resize(topology.domains(level).size());
+  }
+}
+
+void GangRooms::add(const DomainRooms& rooms, std::span<const AgentIndex> without,
+                    std::uint64_t wanted) {
+  for (std::size_t level = 0; level < levels_.size(); ++level) {
+    const auto in = rooms.in(level);
+    sums_[level].assign(in.begin(), in.end());
+    for (const AgentIndex agent : without) {
+      const std::uint32_t domain = topology_.domain_of(level, agent);
+      if (domain != Topology::kNoDomain) sums_[level][domain] -= rooms.on(agent);
+    }
+  }
+  count(wanted);
+}
+
+void GangRooms::add(std::span<const std::pair<AgentIndex, std::uint32_t>> copies,
+                    std::uint64_t wanted) {
+  for (std::size_t level = 0; level < levels_.size(); ++level) {
+    sums_[level].assign(levels_[level].size(), 0);
+    for (const auto& [agent, count] : copies) {
+      const std::uint32_t domain = topology_.domain_of(level, agent);
+      if (domain != Topology::kNoDomain) sums_[level][domain] += count;
+    }
+  }
+  count(wanted);
+}
+
+void GangRooms::count(std::uint64_t wanted) {
+  for (std::size_t level = 0; level < levels_.size(); ++level) {
+    for (std::size_t d = 0; d < sums_[level].size(); ++d) {
+      Room& room = levels_[level][d];
+      room.total += sums_[level][d];
+      room.missing += wanted - std::min(wanted, sums_[level][d]);
+    }
+  }
+}
+
+const Topology::Domain* GangRooms::roomiest(std::size_t level) const {
+  const auto most = std::ranges::max_element(levels_[level], {}, &Room::total);
+  if (most == levels_[level].end()) return nullptr;
+  return &topology_.domains(level)[static_cast<std::size_t>(most - levels_[level].begin())];
+}
+
+FittingDomains::FittingDomains(const Topology& topology, std::size_t level, const GangRooms& rooms)
+    : domains_(topology.domains(level)) {
+  for (std::size_t d = 0; d < domains_.size(); ++d) {
+    const GangRooms::Room& room = rooms.room(level, d);
+    if (room.missing == 0) heap_.emplace_back(room.total, d);
+  }
+  std::ranges::make_heap(heap_, std::greater<>());
+}
+
+const Topology::Domain* FittingDomains::next() {
+  if (heap_.empty()) return nullptr;
+  std::ranges::pop_heap(heap_, std::greater<>());
+  const std::size_t domain = heap_.back().second;
+  heap_.pop_back();
+  return &domains_[domain];
+}
+
+}  // namespace bai::sched

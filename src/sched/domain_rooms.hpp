@@ -1,0 +1,107 @@
+// How many kernels of a kind have room in each domain of a topology, kept until agents change.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "sched/topology.hpp"
+
+namespace bai::sched {
+
+// How many of the requirement the agent has room for now, as far as amounts and containers go; none
+// where not even one device does. None too on an agent that does not suit the requirement.
+std::uint32_t copies_on(const AgentTable& agents, AgentIndex agent, const Requirement& requirement,
+                        std::uint32_t container_limit);
+
+// Of one requirement.
+class DomainRooms {
+ public:
+  std::uint32_t on(AgentIndex agent) const noexcept { return copies_[agent]; }
+  std::span<const std::uint64_t> in(std::size_t level) const noexcept {
+    return sums_[level];  // by domain
+  }
+
+ private:
+  friend class RoomsCache;
+  void set(const Topology& topology, AgentIndex agent, std::uint32_t copies);
+  void sum_up(const Topology& topology);  // after copies were written
+
+  Requirement requirement_;
+  LabelRule labels_;  // numbers of rules are used again
+  std::uint32_t container_limit_ = 0;
+  std::uint64_t epoch_ = 0;                       // of the agents
+  std::size_t followed_ = 0;                      // of their changes
+  std::uint64_t topology_ = 0;                    // its version
+  std::uint64_t used_ = 0;                        // when, counted in calls
+  std::vector<std::uint32_t> copies_;             // by agent
+  std::vector<std::vector<std::uint64_t>> sums_;  // by level, then by domain
+};
+
+// Belongs to one resource group.
+class RoomsCache {
+ public:
+  static constexpr std::size_t kKindsMax = 1024;
+  static constexpr std::size_t kCopiesMax = std::size_t{16} << 20U;  // of all kinds
+
+  // Until the next call. `topology` has followed the agents. `labels`: the requirement's rule,
+  // which is prepared.
+  const DomainRooms& refreshed(const Topology& topology, const AgentTable& agents,
+                               const Requirement& requirement, const LabelRule& labels,
+                               std::uint32_t container_limit);
+  std::size_t kinds() const noexcept { return known_.size(); }
+  std::uint64_t looked_at() const noexcept { return looked_at_; }  // agents, so far
+
+ private:
+  void drop_unused(std::size_t agents);
+
+  std::unordered_map<std::uint64_t, DomainRooms> known_;  // by content of the requirement
+  std::vector<std::uint64_t> seen_;  // by agent: the last call that looked at it
+  std::uint64_t calls_ = 0, looked_at_ = 0;
+};
+
+// What a gang finds: the rooms of all its kinds of kernels together.
+class GangRooms {
+ public:
+  struct Room {
+    std::uint64_t total = 0;    // kernels of all kinds
+    std::uint64_t missing = 0;  // kernels that have none
+  };
+
+  // On the smallest `levels` levels.
+  GangRooms(const Topology& topology, std::size_t levels);
+  // One kind of which so many are wanted: what there is, without some agents; or what these agents
+  // alone have.
+  void add(const DomainRooms& rooms, std::span<const AgentIndex> without, std::uint64_t wanted);
+  void add(std::span<const std::pair<AgentIndex, std::uint32_t>> copies, std::uint64_t wanted);
+
+  const Room& room(std::size_t level, std::size_t domain) const noexcept {
+    return levels_[level][domain];
+  }
+  // The domain with the most room; null: there is no domain of that level.
+  const Topology::Domain* roomiest(std::size_t level) const;
+
+ private:
+  void count(std::uint64_t wanted);
+
+  const Topology& topology_;
+  std::vector<std::vector<Room>> levels_;         // then by domain
+  std::vector<std::vector<std::uint64_t>> sums_;  // of the kind that is added
+};
+
+// Domains of one level that have room for all kernels of a gang, as far as amounts go: those with
+// the least room for such kernels first, by name among equals.
+class FittingDomains {
+ public:
+  FittingDomains(const Topology& topology, std::size_t level, const GangRooms& rooms);
+  const Topology::Domain* next();  // null: no more
+
+ private:
+  std::span<const Topology::Domain> domains_;
+  std::vector<std::pair<std::uint64_t, std::size_t>> heap_;  // room, domain
+};
+
+}  // namespace bai::sched
