@@ -320,7 +320,9 @@ struct SessionGroup {
 };
 
 // Amounts on agents that are kept from `starts_at` until `ends_at` for sessions of its owners that
-// name it (resource option "reservation"). They get nothing else, and end before it does.
+// name it (resource option "reservation"). They get nothing else, and end before it does. Where the
+// resource group limits containers it keeps as large a part of an agent's places for them as of the
+// slot of which it has most there, and one at least.
 struct Reservation {
   using Key = std::string;
   std::string id;  // "<resource group>/<name>"

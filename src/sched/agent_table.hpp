@@ -94,6 +94,10 @@ class AgentTable {
   std::int64_t free(AgentIndex at, SlotIndex slot) const noexcept {
     return has_slot(at, slot) ? free_row(at)[slot] : 0;
   }
+  std::int64_t capacity(AgentIndex at, SlotIndex slot) const noexcept {
+    const SlotColumn* c = known_column(slot);
+    return c != nullptr ? c->capacity[at] : kAbsentSlot;
+  }
   std::int64_t observed(AgentIndex at, SlotIndex slot) const noexcept {
     const SlotColumn* c = known_column(slot);
     return c != nullptr ? c->observed[at] : 0;

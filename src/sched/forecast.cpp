@@ -202,8 +202,7 @@ void GroupPass::expect_in_reservation(const Waiting& waiting, Failure& failure) 
     }
   }
   const auto start =
-      reserved_.earliest(own, view_.request(waiting.session), waiting.session.estimate, group_,
-                         policies_.container_limit, placed);
+      reserved_.earliest(own, view_.request(waiting.session), waiting.session.estimate, placed);
   failure.expected_start = start.value_or(Timestamp{});
   failure.expected_basis =
       start ? fmt::format(

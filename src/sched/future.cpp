@@ -42,9 +42,10 @@ Profile& Future::profile(AgentIndex agent, std::int64_t until) {
     Profile& made = profiles_.try_emplace(agent, now_, free_now(agent)).first->second;
     add_releases(made, agent, now_, until);
     for (const KeptAmounts::Keep& keep : kept_.on(agent)) {
-      std::vector<SlotRequest> left = *keep.left;
+      std::vector<SlotRequest> left = keep.what->left;
       for (SlotRequest& r : left) r.units = std::max<std::int64_t>(0, r.units);
-      made.add(keep.from, keep.to, left, 0, -1);
+      made.add(keep.from, keep.to, left, places_left(group_.agents, *keep.what, container_limit_),
+               -1);
     }
     if (until != kNeverEnds) partial_.emplace_back(agent, until);
     return made;
@@ -146,18 +147,24 @@ void Future::withdrawn(AgentIndex agent, const Requirement& requirement, Duratio
   }
 }
 
-// The amounts that it takes are not left any more: profiles that were made before know both
+// What it takes of what was kept is not left any more: profiles that were made before know both
 // already.
-void Future::placed_in_kept(AgentIndex agent, const Requirement& requirement, std::int64_t to,
-                            int sign) {
+void Future::placed_in_kept(AgentIndex agent, const Requirement& requirement, std::int64_t beyond,
+                            std::int64_t to, int sign) {
   if (sign > 0) {
     started_.add(agent, {to, &requirement.slots, requirement.containers});
   } else {
     started_.remove(agent, {to, &requirement.slots, requirement.containers});
   }
   if (const auto made = profiles_.find(agent); made != profiles_.end()) {
-    made->second.add(now_, known_end(agent, to), {}, requirement.containers, -sign);
+    made->second.add(now_, known_end(agent, to), {}, beyond, -sign);
   }
+}
+
+bool Future::has_places(AgentIndex agent, std::int64_t containers, Duration estimate) {
+  Requirement places;
+  places.containers = static_cast<std::uint32_t>(containers);
+  return profile(agent).room(now_, end_after(now_, estimate), places, 1) == 1;
 }
 
 void Future::barred(const Requirement& requirement, Duration estimate,

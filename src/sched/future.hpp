@@ -19,7 +19,7 @@ namespace bai::sched {
 
 // One resource group's, for one pass. Amounts and places for containers; devices of the future are
 // not foreseen. What runs is expected to end as estimated; what should have ended is expected to
-// end at once. Reservations keep amounts only: their sessions take places like what has started.
+// end at once.
 //
 // An agent's profile is made when something is promised on it. Until then what is free there only
 // grows: what `times` keeps from pass to pass tells when there is room.
@@ -66,9 +66,13 @@ class Future {
   void placed(AgentIndex agent, const Requirement& requirement, Duration estimate);
   // Takes back what was placed: its session did not start after all.
   void withdrawn(AgentIndex agent, const Requirement& requirement, Duration estimate);
-  // A session that starts in a reservation takes what was kept: it comes free for others when that
-  // ends, at `to`. `sign`: 1, or -1 when it did not start after all.
-  void placed_in_kept(AgentIndex agent, const Requirement& requirement, std::int64_t to, int sign);
+  // A session that starts in a reservation takes what was kept, and so many places `beyond` it: all
+  // that comes free for others when the reservation ends, at `to`. `sign`: 1, or -1 when it did not
+  // start after all.
+  void placed_in_kept(AgentIndex agent, const Requirement& requirement, std::int64_t beyond,
+                      std::int64_t to, int sign);
+  // Whether so many places for containers are free there as long, and nobody's.
+  bool has_places(AgentIndex agent, std::int64_t containers, Duration estimate);
 
   bool has_promises() const noexcept { return !promised_.empty() || !kept_.empty(); }
   // Appends, in order, the agents on which it would break a promise when it ran for `estimate`.

@@ -66,11 +66,12 @@ PassResult GroupPass::ask(PendingIndex asked) {
   limits_.positions_max = std::numeric_limits<std::uint32_t>::max();
   lay_promises();
   walk_to(asked);
-  limits_.explain = true;
-  const bool beside =
+  const bool is_beside =
       group_.in_reservations.contains(asked) || (promised_ && promised_->has(asked));
+  if (end_ == End::Blocked && is_beside) walk_beside_to(asked);
+  limits_.explain = true;
   const std::uint64_t place = queue_place(asked);
-  if (end_ == End::Blocked && !beside) {
+  if (end_ == End::Blocked && !is_beside) {
     position_ = place;
     tell_behind(asked);
   } else if (end_ == End::StepsFull) {
@@ -88,6 +89,19 @@ PassResult GroupPass::ask(PendingIndex asked) {
   std::erase_if(result_.placements, [&](const Placement& p) { return p.session != id; });
   std::erase_if(result_.tellings, [&](const Telling& t) { return t.session != asked; });
   return std::move(result_);
+}
+
+void GroupPass::walk_beside_to(PendingIndex asked) {
+  for (const PendingIndex at : beside()) {
+    if (at == asked) return;
+    if (steps_ >= limits_.steps_max) {
+      end_ = End::StepsFull;
+      return;
+    }
+    draw(at);
+    ++steps_;
+    attempt(at);
+  }
 }
 
 void GroupPass::walk_to(PendingIndex asked) {

@@ -23,7 +23,7 @@ GroupPass::GroupPass(const ViewSource& source, Group& group, Ledger& ledger,
       placements_left_(placements_left),
       stamps_(stamps),
       stamp_(stamp),
-      reserved_(source.mirror, group, source.now, memory.reserved),
+      reserved_(source.mirror, group, source.now, memory.reserved, policies.container_limit),
       future_(source.mirror, group, source.now, memory.start_times, reserved_.kept(),
               policies.container_limit),
       looks_ahead_(group.row->queue_discipline == QueueDiscipline::Easy ||
@@ -98,7 +98,7 @@ void GroupPass::reorder_behind_promise() {
   }
 }
 
-void GroupPass::walk_beside() {
+std::vector<PendingIndex> GroupPass::beside() const {
   std::vector<PendingIndex> beside(group_.in_reservations.begin(), group_.in_reservations.end());
   std::erase_if(beside, [&](PendingIndex at) { return stamps_[at] == stamp_; });
   std::ranges::sort(beside, {}, [&](PendingIndex at) {
@@ -110,7 +110,11 @@ void GroupPass::walk_beside() {
       if (stamps_[at] != stamp_) beside.push_back(at);
     }
   }
-  for (const PendingIndex at : beside) {
+  return beside;
+}
+
+void GroupPass::walk_beside() {
+  for (const PendingIndex at : beside()) {
     left_beside_ = is_tired();
     if (placements_left_ == 0 || left_beside_) return;
     draw(at);
@@ -266,7 +270,7 @@ std::optional<AgentIndex> GroupPass::place_one(const PendingSession& session,
   filter.barred.clear();
   filter.within = domain_;
   if (const std::string* own = own_reservation(session)) {
-    reserved_.candidates(*own, requirement, within_);
+    find_reserved(*own, session, requirement);
     if (domain_ != nullptr) {
       std::erase_if(within_,
                     [&](AgentIndex a) { return !std::ranges::binary_search(*domain_, a); });
@@ -302,6 +306,20 @@ std::optional<AgentIndex> GroupPass::place_one(const PendingSession& session,
   }
   count_choice(ledger_.last_devices());
   return chosen;
+}
+
+// Into `within_`: where the session's reservation has enough left. Beyond the places for containers
+// that it keeps there are only those that nobody else is promised.
+void GroupPass::find_reserved(const std::string& own, const PendingSession& session,
+                              const Requirement& requirement) {
+  reserved_.candidates(own, requirement, within_);
+  if (policies_.container_limit == kNoContainerLimit) return;
+  std::erase_if(within_, [&](AgentIndex agent) {
+    const std::int64_t beyond = reserved_.places_beyond(own, agent, requirement);
+    return beyond > 0 &&
+           group_.agents.containers(agent) + requirement.containers <= policies_.container_limit &&
+           !future_.has_places(agent, beyond, session.estimate);
+  });
 }
 
 void GroupPass::count_choice(const std::vector<DeviceGrant>& devices) {
@@ -405,8 +423,8 @@ bool GroupPass::is_barred(const Requirement& requirement, AgentFilter& filter) {
 
 void GroupPass::took(const Waiting& waiting, const Requirement& requirement, AgentIndex agent) {
   if (const std::string* own = own_reservation(waiting.session)) {
-    reserved_.take(*own, agent, requirement, 1);
-    future_.placed_in_kept(agent, requirement, reserved_.end_of(*own), 1);
+    const std::int64_t beyond = reserved_.take(*own, agent, requirement, 1);
+    future_.placed_in_kept(agent, requirement, beyond, reserved_.end_of(*own), 1);
   } else if (has_future_) {
     future_.placed(agent, requirement, waiting.session.estimate);
   }
@@ -415,8 +433,8 @@ void GroupPass::took(const Waiting& waiting, const Requirement& requirement, Age
 void GroupPass::gave_back(const Waiting& waiting, const Requirement& requirement,
                           AgentIndex agent) {
   if (const std::string* own = own_reservation(waiting.session)) {
-    reserved_.take(*own, agent, requirement, -1);
-    future_.placed_in_kept(agent, requirement, reserved_.end_of(*own), -1);
+    const std::int64_t beyond = reserved_.take(*own, agent, requirement, -1);
+    future_.placed_in_kept(agent, requirement, beyond, reserved_.end_of(*own), -1);
   } else if (has_future_) {
     future_.withdrawn(agent, requirement, waiting.session.estimate);
   }

@@ -110,10 +110,13 @@ class GroupPass {
   bool is_whole() const;
   void walk();
   void walk_to(PendingIndex asked);
+  void walk_beside_to(PendingIndex asked);
   void reorder_behind_promise();
   std::uint64_t queue_place(PendingIndex asked) const;
   void forecast_before(PendingIndex asked);
-  void walk_beside();  // sessions that nobody before them in the queue holds up
+  // Sessions that have not been drawn and that nobody before them in the queue holds up.
+  std::vector<PendingIndex> beside() const;
+  void walk_beside();
   void draw(PendingIndex at);
   void undraw(PendingIndex at);  // the last one drawn
   bool attempt(PendingIndex at);
@@ -160,6 +163,8 @@ class GroupPass {
                std::uint32_t container_limit);
   void drop_unneeded(const Waiting& waiting, const CohortShare* reclaims, const AgentFilter& filter,
                      Evicting& evicting);
+  void find_reserved(const std::string& own, const PendingSession& session,
+                     const Requirement& requirement);
   void count_choice(const std::vector<DeviceGrant>& devices);
   bool is_barred(const Requirement& requirement, AgentFilter& filter);
   std::shared_ptr<Failure> failure_of(const PendingSession& session, std::size_t which,

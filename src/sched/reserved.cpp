@@ -35,10 +35,13 @@ Refusal never(std::string message) {
 
 }  // namespace
 
-using OnAgent = ReservedMemory::OnAgent;
-
-Reserved::Reserved(const Mirror& mirror, const Group& group, Timestamp now, ReservedMemory& memory)
-    : mirror_(mirror), now_(now), memory_(memory) {
+Reserved::Reserved(const Mirror& mirror, const Group& group, Timestamp now, ReservedMemory& memory,
+                   std::uint32_t container_limit)
+    : mirror_(mirror),
+      group_(group),
+      now_(now),
+      container_limit_(container_limit),
+      memory_(memory) {
   const bool renumbered = std::exchange(memory.epoch, group.agents.epoch()) != group.agents.epoch();
   const auto records = mirror.reservations().of_group(group.name);
   std::erase_if(memory.entries, [&](const auto& known) {
@@ -54,17 +57,17 @@ Reserved::Reserved(const Mirror& mirror, const Group& group, Timestamp now, Rese
     return !stays;
   });
   for (const ReservationRecord* record : records) {
-    if (now < record->row->ends_at) refresh(group, *record);
+    if (now < record->row->ends_at) refresh(*record);
   }
 }
 
 void Reserved::drop(const ReservedMemory::Entry& entry) {
-  for (const OnAgent& on : entry.agents) {
-    memory_.kept.remove(on.agent, {entry.from, entry.to, &on.left});
+  for (const KeptOnAgent& on : entry.agents) {
+    memory_.kept.remove(on.agent, {entry.from, entry.to, &on});
   }
 }
 
-void Reserved::refresh(const Group& group, const ReservationRecord& record) {
+void Reserved::refresh(const ReservationRecord& record) {
   auto& entry = memory_.entries[record.id];
   if (entry.version != record.version) {  // a new one
     ++memory_.edits;
@@ -73,20 +76,23 @@ void Reserved::refresh(const Group& group, const ReservationRecord& record) {
     entry.from = record.row->starts_at.ns;
     entry.to = record.row->ends_at.ns;
     for (const auto& on : record.agents) {
-      if (const auto agent = group.agents.find(on.agent)) {
-        entry.agents.push_back({*agent, &on.slots, on.slots});
+      if (const auto agent = group_.agents.find(on.agent)) {
+        entry.agents.push_back({*agent, &on.slots, on.slots, 0});
       }
     }
-    std::ranges::sort(entry.agents, {}, &OnAgent::agent);
-    for (const OnAgent& on : entry.agents) {
-      memory_.kept.add(on.agent, {entry.from, entry.to, &on.left});
+    std::ranges::sort(entry.agents, {}, &KeptOnAgent::agent);
+    for (const KeptOnAgent& on : entry.agents) {
+      memory_.kept.add(on.agent, {entry.from, entry.to, &on});
     }
   } else {
     const bool is_same = entry.is_active == record.is_active(now_) &&
                          (!entry.is_active || entry.held_version == record.held_version);
     if (is_same && !entry.is_taken) return;
     if (!is_same) ++memory_.edits;
-    for (OnAgent& on : entry.agents) on.left = *on.reserved;
+    for (KeptOnAgent& on : entry.agents) {
+      on.left = *on.reserved;
+      on.containers = 0;
+    }
   }
   entry.is_active = record.is_active(now_);
   entry.is_taken = false;
@@ -94,10 +100,12 @@ void Reserved::refresh(const Group& group, const ReservationRecord& record) {
   if (!entry.is_active) return;
   for (const KernelId& kernel : record.held) {
     const Held& held = *mirror_.held(kernel).first;
-    const auto agent = group.agents.find(held.agent);
+    const auto agent = group_.agents.find(held.agent);
     if (!agent) continue;
-    const auto on = std::ranges::lower_bound(entry.agents, *agent, {}, &OnAgent::agent);
-    if (on != entry.agents.end() && on->agent == *agent) give(on->left, held.slots, -1);
+    const auto on = std::ranges::lower_bound(entry.agents, *agent, {}, &KeptOnAgent::agent);
+    if (on == entry.agents.end() || on->agent != *agent) continue;
+    give(on->left, held.slots, -1);
+    ++on->containers;
   }
 }
 
@@ -122,8 +130,9 @@ std::optional<Refusal> Reserved::check(const PendingSession& session,
                              to_iso8601(row.ends_at)));
   }
   for (const Requirement& requirement : request.requirements) {
-    const bool somewhere = std::ranges::any_of(
-        it->second.agents, [&](const OnAgent& on) { return covers(*on.reserved, requirement); });
+    const bool somewhere = std::ranges::any_of(it->second.agents, [&](const KeptOnAgent& on) {
+      return covers(*on.reserved, requirement);
+    });
     if (!somewhere) {
       return never(fmt::format("reservation {} keeps on no agent as much as it asks for.", id));
     }
@@ -141,17 +150,29 @@ void Reserved::candidates(const std::string& id, const Requirement& requirement,
   agents.clear();
   const auto it = memory_.entries.find(id);
   if (it == memory_.entries.end()) return;
-  for (const OnAgent& on : it->second.agents) {
+  for (const KeptOnAgent& on : it->second.agents) {
     if (covers(on.left, requirement)) agents.push_back(on.agent);
   }
 }
 
-void Reserved::take(const std::string& id, AgentIndex agent, const Requirement& requirement,
-                    int sign) {
+std::int64_t Reserved::take(const std::string& id, AgentIndex agent, const Requirement& requirement,
+                            int sign) {
   auto& entry = memory_.entries.find(id)->second;
   entry.is_taken = true;
-  const auto on = std::ranges::lower_bound(entry.agents, agent, {}, &OnAgent::agent);
+  const auto on = std::ranges::lower_bound(entry.agents, agent, {}, &KeptOnAgent::agent);
   give(on->left, requirement.slots, -sign);
+  std::int64_t beyond = sign > 0 ? places_beyond(id, agent, requirement) : 0;
+  on->containers += sign * std::int64_t{requirement.containers};
+  if (sign < 0) beyond = places_beyond(id, agent, requirement);
+  return beyond;
+}
+
+std::int64_t Reserved::places_beyond(const std::string& id, AgentIndex agent,
+                                     const Requirement& requirement) const {
+  const auto& entry = memory_.entries.find(id)->second;
+  const auto on = std::ranges::lower_bound(entry.agents, agent, {}, &KeptOnAgent::agent);
+  return std::max<std::int64_t>(
+      0, std::int64_t{requirement.containers} - places_left(group_.agents, *on, container_limit_));
 }
 
 std::optional<Timestamp> Reserved::next_edge() const {

@@ -16,17 +16,12 @@ namespace bai::sched {
 
 // What is remembered of a resource group's reservations between passes.
 struct ReservedMemory {
-  struct OnAgent {
-    AgentIndex agent = 0;
-    const std::vector<SlotRequest>* reserved = nullptr;
-    std::vector<SlotRequest> left;  // the same slots
-  };
   struct Entry {
     const ReservationRecord* record = nullptr;
     std::uint64_t version = 0, held_version = 0;  // of the record
-    bool is_active = false, is_taken = false;     // `left` counts what is held; a pass has taken
+    bool is_active = false, is_taken = false;     // what is held counts; a pass has taken
     std::int64_t from = 0, to = 0;
-    std::vector<OnAgent> agents;  // in order; those that are in the group
+    std::vector<KeptOnAgent> agents;  // in order; those that are in the group
   };
   std::map<std::string, Entry> entries;  // by id; none is over
   KeptAmounts kept;
@@ -38,11 +33,12 @@ struct ReservedMemory {
 class Reserved {
  public:
   // Everything outlives it. Only what has changed since the last pass is made anew.
-  Reserved(const Mirror& mirror, const Group& group, Timestamp now, ReservedMemory& memory);
+  Reserved(const Mirror& mirror, const Group& group, Timestamp now, ReservedMemory& memory,
+           std::uint32_t container_limit = kNoContainerLimit);
 
   bool any() const noexcept { return !memory_.entries.empty(); }
-  // What is kept: what each has left, from its start until its end. What its sessions hold is
-  // theirs already; when they give it back it stays with the reservation.
+  // What is kept: what each has left, and places for containers, from its start until its end. What
+  // its sessions hold is theirs already; when they give it back it stays with the reservation.
   const KeptAmounts& kept() const noexcept { return memory_.kept; }
 
   // Why the session may not start in its reservation now; nothing: where there is room.
@@ -50,8 +46,13 @@ class Reserved {
   // In order: where the reservation has enough left for the requirement.
   void candidates(const std::string& id, const Requirement& requirement,
                   std::vector<AgentIndex>& agents) const;
-  // For a session of the reservation: `sign` is 1 to take and -1 to give back.
-  void take(const std::string& id, AgentIndex agent, const Requirement& requirement, int sign);
+  // For a session of the reservation: `sign` is 1 to take and -1 to give back. How many of its
+  // containers are on places that are not kept for it.
+  std::int64_t take(const std::string& id, AgentIndex agent, const Requirement& requirement,
+                    int sign);
+  // How many containers would be on such places there.
+  std::int64_t places_beyond(const std::string& id, AgentIndex agent,
+                             const Requirement& requirement) const;
   std::int64_t end_of(const std::string& id) const { return memory_.entries.find(id)->second.to; }
   // What a session that this pass has placed gives back.
   struct Ending {
@@ -64,18 +65,18 @@ class Reserved {
   // When all requirements have room in the reservation that has begun, if what runs ends as
   // estimated and nobody else takes it; nothing: not in time to end with it, as far as is known.
   std::optional<Timestamp> earliest(const std::string& id, const Request& request,
-                                    Duration estimate, const Group& group,
-                                    std::uint32_t container_limit,
-                                    std::span<const Ending> placed) const;
+                                    Duration estimate, std::span<const Ending> placed) const;
   // When the next of them begins or ends.
   std::optional<Timestamp> next_edge() const;
 
  private:
-  void refresh(const Group& group, const ReservationRecord& record);
+  void refresh(const ReservationRecord& record);
   void drop(const ReservedMemory::Entry& entry);
 
   const Mirror& mirror_;
+  const Group& group_;
   Timestamp now_;
+  std::uint32_t container_limit_;
   ReservedMemory& memory_;
 };
 

@@ -207,6 +207,112 @@ TEST_CASE("easy: the head is promised a time that leaves reservations alone") {
   CHECK(world.reason(head).expected_start == at_second(kNow + 200));
 }
 
+namespace {
+
+// Of ten cores and four places for containers half are kept.
+struct Places {
+  explicit Places(QueueDiscipline discipline, std::int64_t from = kNow, const char* cores = "5") {
+    world.group().queue_discipline = discipline;
+    world.group().policy_options.set("max_container_count", 4);
+    world.agent("a", cpu("10"));
+    world.reserve("course", {{"a", cores}}, from, from + 100);
+  }
+  World world;
+};
+
+}  // namespace
+
+TEST_CASE("a reservation keeps as large a part of the places for containers as of an agent") {
+  for (const auto discipline : kAll) {
+    CAPTURE(to_string(discipline));
+    const char* cores = "5";
+    std::size_t for_others = 2;
+    SUBCASE("half of it") {}
+    SUBCASE("a little: one place") {
+      cores = "1";
+      for_others = 3;
+    }
+    SUBCASE("all of it") {
+      cores = "10";
+      for_others = 0;
+    }
+    Places kept(discipline, kNow, cores);
+    World& world = kept.world;
+    std::vector<SessionId> others, own;
+    for (int i = 0; i < 4; ++i) others.push_back(world.batch({{cpu("0.5")}}, 50));
+    for (int i = 0; i < 5; ++i) own.push_back(inside(world, "course", {{cpu("0.1")}}, 40 + i));
+    const Plan plan = world.plan();
+    std::vector<SessionId> started(others.begin(),
+                                   others.begin() + static_cast<std::ptrdiff_t>(for_others));
+    started.insert(started.end(), own.begin(),
+                   own.begin() + static_cast<std::ptrdiff_t>(4 - for_others));
+    CHECK(placed(plan) == started);
+    CHECK(world.reason(others[for_others]).code == "reserved");
+    CHECK(world.reason(others[for_others]).expected_start ==
+          at_second(kNow + (for_others > 0 ? 50 : 100)));
+    CHECK(world.reason(own.back()).code == "reservation");
+    CHECK(world.reason(own.back()).expected_start == at_second(kNow + 40));
+    const Prospect asked = world.planner.what_if({}, own.back(), at_second(kNow), 7);
+    REQUIRE(asked.reason != nullptr);
+    CHECK(asked.reason->expected_start == at_second(kNow + 40));
+  }
+}
+
+TEST_CASE("before a reservation begins only who would still run then leaves its places free") {
+  for (const auto discipline : kAll) {
+    CAPTURE(to_string(discipline));
+    Places kept(discipline, kNow + 100);
+    World& world = kept.world;
+    std::vector<SessionId> ids;
+    SUBCASE("who ends in time") {
+      for (int i = 0; i < 4; ++i) ids.push_back(world.batch({{cpu("1")}}, 100));
+      CHECK(placed(world.plan()) == ids);
+    }
+    SUBCASE("who does not") {
+      for (int i = 0; i < 3; ++i) ids.push_back(world.batch({{cpu("1")}}, 101));
+      CHECK(placed(world.plan()) == std::vector{ids[0], ids[1]});
+      CHECK(world.reason(ids[2]).code == "reserved");
+      CHECK(world.reason(ids[2]).expected_start == at_second(kNow + 101));
+    }
+  }
+}
+
+TEST_CASE("sessions of a reservation use more places where nobody else is promised them") {
+  Timeline line;
+  World& world = line.world;
+  world.group().queue_discipline = QueueDiscipline::SkipAhead;
+  world.group().policy_options.set("max_container_count", 4);
+  world.agent("a", cpu("10"));
+  world.reserve("course", {{"a", "5"}}, kNow, kNow + 100);  // two places
+  std::vector<SessionId> own;
+  for (int i = 0; i < 4; ++i) own.push_back(inside(world, "course", {{cpu("1")}}, 40));
+  SUBCASE("all that there are") { CHECK(placed(line.pass()) == own); }
+  SUBCASE("but none that another reservation keeps") {
+    world.reserve("exam", {{"a", "1"}}, kNow, kNow + 100);
+    CHECK(placed(line.pass()) == std::vector{own[0], own[1], own[2]});
+    CHECK(world.reason(own[3]).code == "reservation");
+    CHECK(count(world.reason(own[3]), "reserved") == 1);
+    CHECK(world.reason(own[3]).expected_start == at_second(kNow + 40));
+    line.move_to(kNow + 40);
+    CHECK(placed(line.pass()) == std::vector{own[3]});
+  }
+  SUBCASE("nor one that it will keep by then") {
+    world.reserve("exam", {{"a", "1"}}, kNow + 39, kNow + 100);
+    CHECK(placed(line.pass()) == std::vector{own[0], own[1], own[2]});
+  }
+  SUBCASE("those that they give back are kept again, the others are free") {
+    REQUIRE(placed(line.pass()) == own);
+    const auto other = world.batch({{cpu("1")}}, 1000);
+    CHECK(placed(line.pass()).empty());
+    line.move_to(kNow + 40);
+    std::vector<SessionId> more{other};
+    for (int i = 0; i < 2; ++i) more.push_back(world.batch({{cpu("1")}}, 1000));
+    CHECK(placed(line.pass()) == std::vector{more[0], more[1]});
+    CHECK(world.reason(more[2]).code == "reserved");
+    CHECK(world.reason(more[2]).expected_start == at_second(kNow + 100));
+  }
+}
+
 TEST_CASE("a gang in a reservation is whole or waits") {
   World world;
   world.agent("a", cpu("4"));
@@ -279,6 +385,10 @@ TEST_CASE("a mirror fed change by change knows the same of reservations as one f
 }
 
 TEST_CASE("under random load nobody else gets what is kept, and nothing runs past the end") {
+  // Each reservation keeps one place where there is a limit.
+  std::int64_t places = 0;
+  SUBCASE("cores are scarce") {}
+  SUBCASE("places for containers are") { places = 4; }
   for (const auto discipline : kAll) {
     for (std::uint64_t seed = 1; seed <= 40; ++seed) {
       CAPTURE(seed);
@@ -287,6 +397,7 @@ TEST_CASE("under random load nobody else gets what is kept, and nothing runs pas
       Timeline line;
       World& world = line.world;
       world.group().queue_discipline = discipline;
+      if (places > 0) world.group().policy_options.set("max_container_count", places);
       for (const char* id : {"a", "b", "c"}) world.agent(id, cpu("8"));
       struct Window {
         std::string name, agent;
@@ -304,7 +415,7 @@ TEST_CASE("under random load nobody else gets what is kept, and nothing runs pas
       for (int step = 0; step < 60; ++step) {
         for (std::int64_t i = draw(0, 3); i > 0; --i) {
           const Window* window = draw(0, 2) == 0 ? &windows[draw.random() % 4] : nullptr;
-          const std::int64_t amount = draw(1, window != nullptr ? 2 : 8);
+          const std::int64_t amount = draw(1, window != nullptr || places > 0 ? 2 : 8);
           const std::vector<KernelSpec> kernels{{cpu(std::to_string(amount))}};
           const auto id = window != nullptr ? inside(world, window->name, kernels, draw(1, 100))
                                             : world.batch(kernels, draw(1, 150));
@@ -313,9 +424,11 @@ TEST_CASE("under random load nobody else gets what is kept, and nothing runs pas
         }
         line.pass();
         for (const char* agent : {"a", "b", "c"}) {
-          std::int64_t others = 0, kept = 0;
+          std::int64_t others = 0, kept = 0, containers = 0;
           for (const auto& [id, kernels] : line.running) {
-            if (own[id] == nullptr && kernels.front().second.str() == agent) others += cores[id];
+            if (kernels.front().second.str() != agent) continue;
+            ++containers;
+            if (own[id] == nullptr) others += cores[id];
           }
           for (const Window& w : windows) {
             if (w.agent != agent || line.now < w.from || line.now >= w.to) continue;
@@ -327,8 +440,10 @@ TEST_CASE("under random load nobody else gets what is kept, and nothing runs pas
               CHECK(kernels.front().second.str() == w.agent);
             }
             CHECK(used <= w.cores);
+            containers += used == 0 ? 1 : 0;
           }
           CHECK(others + kept <= 8);
+          if (places > 0) CHECK(containers <= places);
         }
         for (const auto& [end, id] : line.ends) {
           if (own[id] != nullptr) CHECK(end <= own[id]->to);

@@ -140,9 +140,10 @@ std::string text(const sched::Reserved& reserved) {
     for (const auto& keep : reserved.kept().on(agent)) {
       std::string& one =
           keeps.emplace_back(std::to_string(keep.from) + "-" + std::to_string(keep.to));
-      for (const SlotRequest& r : *keep.left) {
+      for (const SlotRequest& r : keep.what->left) {
         one += " " + std::to_string(r.slot) + "=" + std::to_string(r.units);
       }
+      one += " containers=" + std::to_string(keep.what->containers);
     }
     std::ranges::sort(keeps);
     for (const std::string& one : keeps) text += " " + one;
@@ -170,10 +171,10 @@ TEST_CASE("the earliest start by what is kept is the one that a look at every ag
       sched::ReservedMemory nothing;
       const Timestamp now = at_second(load.now);
       sched::Ledger ledger(load.mirror);
-      sched::Reserved reserved(load.mirror, group, now, known),
-          read_anew(load.mirror, group, now, nothing);
-      CHECK(text(reserved) == text(read_anew));
       const std::uint32_t limit = load.container_limit;
+      sched::Reserved reserved(load.mirror, group, now, known, limit),
+          read_anew(load.mirror, group, now, nothing, limit);
+      CHECK(text(reserved) == text(read_anew));
       sched::Future future(load.mirror, group, now, kept, reserved.kept(), limit);
       sched::Future naive(load.mirror, group, now, fresh, read_anew.kept(), limit);
       for (int question = 0; question < 8; ++question) {
@@ -193,10 +194,10 @@ TEST_CASE("the earliest start by what is kept is the one that a look at every ag
         }
         if (load.draw(0, 2) == 0 && !within.empty() && !group.agents.has_devices() &&
             ledger.take(group.agents, within.back(), front, limit, {})) {
-          reserved.take("default/r", within.back(), front, 1);
-          read_anew.take("default/r", within.back(), front, 1);
-          future.placed_in_kept(within.back(), front, reserved.end_of("default/r"), 1);
-          naive.placed_in_kept(within.back(), front, reserved.end_of("default/r"), 1);
+          const auto beyond = reserved.take("default/r", within.back(), front, 1);
+          REQUIRE(read_anew.take("default/r", within.back(), front, 1) == beyond);
+          future.placed_in_kept(within.back(), front, beyond, reserved.end_of("default/r"), 1);
+          naive.placed_in_kept(within.back(), front, beyond, reserved.end_of("default/r"), 1);
           ++taken;
           continue;
         }
