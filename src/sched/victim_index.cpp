@@ -10,14 +10,13 @@ namespace bai::sched {
 
 namespace {
 
-constexpr std::size_t kTreesMax = 64;
-constexpr std::size_t kPlacesMax = 1 << 16, kPlacesPerAgent = 8;  // of all trees
 constexpr std::size_t kMovesMax = 64;  // agents that come or go before a tree is built anew
 constexpr std::size_t kLagMax = 64;    // agents to be read again beyond what building takes
 
 }  // namespace
 
-VictimIndex::VictimIndex() = default;
+VictimIndex::VictimIndex(std::size_t entries_kept)
+    : entries_kept_(entries_kept), trees_(std::make_unique<Trees>()) {}
 VictimIndex::~VictimIndex() = default;
 
 VictimIndex::Tree* VictimIndex::refreshed(const Question& question) {
@@ -26,7 +25,7 @@ VictimIndex::Tree* VictimIndex::refreshed(const Question& question) {
   if (!question.rules.enabled || victims == nullptr) return nullptr;
   const auto above = victims->by_priority.lower_bound(question.job_priority);
   if (above == victims->by_priority.begin()) return nullptr;
-  if (rules_ != question.rules) trees_.clear();
+  if (rules_ != question.rules) trees_->clear();
   rules_ = question.rules;
   if (rules_.order == PreemptionRules::Order::SmallestResources) {
     const SchedView view(question.source);
@@ -34,7 +33,7 @@ VictimIndex::Tree* VictimIndex::refreshed(const Question& question) {
     for (SlotIndex slot = 0; slot < capacities.size(); ++slot) {
       capacities[slot] = view.group_capacity(slot);
     }
-    if (capacities != capacities_) trees_.clear();
+    if (capacities != capacities_) trees_->clear();
     capacities_ = std::move(capacities);
   }
   Kind kind;
@@ -50,29 +49,10 @@ VictimIndex::Tree* VictimIndex::refreshed(const Question& question) {
   if (rules_.victim_scope == Of::User) kind.user = question.owner.user;
   if (rules_.victim_scope == Of::Project) kind.project = question.owner.project;
   if (rules_.victim_scope == Of::Domain) kind.domain = question.owner.domain;
-  Tree& tree = tree_of(kind, question);
-  tree.used = ++asked_;
+  Tree& tree = trees_->of(kind, rules_);
   catch_up(tree, question);
+  trees_->settle(std::max(entries_kept_, kEntriesPerVictim * victims->by_user.size()));
   return &tree;
-}
-
-VictimIndex::Tree& VictimIndex::tree_of(const Kind& kind, const Question& question) {
-  const auto known =
-      std::ranges::find_if(trees_, [&](const auto& tree) { return tree->kind == kind; });
-  if (known != trees_.end()) return **known;
-  drop_unused(question.source.group.agents.size());
-  return *trees_.emplace_back(std::make_unique<Tree>(kind, rules_));
-}
-
-void VictimIndex::drop_unused(std::size_t agents) {
-  std::size_t places = 0;
-  for (const auto& tree : trees_) places += tree->bounds.places();
-  const std::size_t most = std::max(kPlacesMax, kPlacesPerAgent * agents);
-  while (!trees_.empty() && (trees_.size() >= kTreesMax || places > most)) {
-    const auto oldest = std::ranges::min_element(trees_, {}, [](const auto& t) { return t->used; });
-    places -= (*oldest)->bounds.places();
-    trees_.erase(oldest);
-  }
 }
 
 void VictimIndex::build(Tree& tree, const Question& question) {
@@ -82,7 +62,7 @@ void VictimIndex::build(Tree& tree, const Question& question) {
   const Victims& victims = *question.source.mirror.tenancy().victims(group.name);
   const SchedView view(question.source);
   tree.bounds.clear();
-  tree.places.assign(agents.size(), kNowhere);
+  tree.spots.clear();
   tree.agents.clear();
   tree.unused.clear();
   tree.firsts.clear();
@@ -149,9 +129,9 @@ void VictimIndex::catch_up(Tree& tree, const Question& question) {
     stirred.erase(std::ranges::unique(stirred).begin(), stirred.end());
     for (const AgentIndex agent : stirred) {
       if (agent == AgentLog::kGone) continue;
-      const std::uint32_t before = tree.places[agent];
+      const std::uint32_t before = tree.place_of(agent);
       read(tree, question, agent);
-      const std::uint32_t place = before != kNowhere ? before : tree.places[agent];
+      const std::uint32_t place = before != kNowhere ? before : tree.place_of(agent);
       if (place != kNowhere) tree.bounds.follow(place);
     }
   }
@@ -173,27 +153,20 @@ bool VictimIndex::follow_agents(Tree& tree, const AgentTable& agents,
     const bool last = move == moves.size();
     const std::size_t until = last ? log.size() : moves[move].changes_before;
     for (; tree.changes < until; ++tree.changes) {
-      const std::uint32_t place = tree.places[log[tree.changes]];
+      const std::uint32_t place = tree.place_of(log[tree.changes]);
       if (place != kNowhere) changed.push_back(place);
     }
     if (last) return true;
     const AgentIndex at = moves[move].at;
-    const auto here = tree.places.begin() + static_cast<std::ptrdiff_t>(at);
-    if (moves[move].came) {
-      tree.places.insert(here, kNowhere);
-    } else {
-      if (*here != kNowhere) {
-        tree.bounds.empty(*here);
-        tree.bounds.follow(*here);
-        tree.unused.push_back(*here);
-        tree.agents[*here] = AgentLog::kGone;
-      }
-      tree.places.erase(here);
+    const bool came = moves[move].came;
+    if (const std::uint32_t place = came ? kNowhere : tree.place_of(at); place != kNowhere) {
+      tree.leave(place);
+      tree.bounds.follow(place);
     }
-    for (AgentIndex& agent : tree.agents) {
-      if (agent == AgentLog::kGone) continue;
-      if (moves[move].came && agent >= at) ++agent;
-      if (!moves[move].came && agent > at) --agent;
+    const auto behind = std::ranges::lower_bound(tree.spots, at, {}, &Tree::Spot::agent);
+    for (auto& [agent, place] : std::ranges::subrange(behind, tree.spots.end())) {
+      agent = came ? agent + 1 : agent - 1;
+      tree.agents[place] = agent;
     }
   }
 }
@@ -252,13 +225,9 @@ void VictimIndex::read(Tree& tree, const Question& question, AgentIndex agent) {
       units = sum(units, std::max<std::int64_t>(0, r.units));
     }
   }
-  std::uint32_t place = tree.places[agent];
+  std::uint32_t place = tree.place_of(agent);
   if (!anybody) {
-    if (place == kNowhere) return;
-    tree.places[agent] = kNowhere;
-    tree.agents[place] = AgentLog::kGone;
-    tree.unused.push_back(place);
-    tree.bounds.empty(place);
+    if (place != kNowhere) tree.leave(place);
     return;
   }
   if (place == kNowhere) place = tree.place_for(agent);
@@ -307,8 +276,13 @@ void VictimIndex::read_amounts(Tree& tree, const AgentTable& agents, std::uint32
   numbers[tree.containers()] = gain[tree.slots] - std::int64_t{agents.containers(agent)};
 }
 
+std::size_t VictimIndex::entries() const noexcept { return trees_->entries; }
+
 bool VictimIndex::is_sound() const {
-  return std::ranges::all_of(trees_, [](const auto& tree) { return tree->bounds.is_sound(); });
+  std::size_t entries = 0;
+  for (const Tree& tree : trees_->all) entries += tree.entries();
+  return entries == trees_->entries && trees_->all.size() == trees_->by_kind.size() &&
+         std::ranges::all_of(trees_->all, [](const Tree& t) { return t.bounds.is_sound(); });
 }
 
 }  // namespace bai::sched

@@ -22,9 +22,15 @@ class AgentTable;
 // One resource group's. Keeps, for each kind of question (whose sessions yield, slots that are
 // asked for), a tree over the agents that have such sessions; it follows the logs of the group when
 // it is asked. What it says of an agent is a bound: whoever asks looks at the agents.
+// A tree has an entry for each agent with such sessions, so where everybody looks among his own
+// all trees of one kind together have no more than there are kernels of such sessions. Those that
+// were not asked for the longest are dropped when all have more than kEntriesKept entries, and more
+// than kEntriesPerVictim for each session that may be ended.
 // Belongs to the thread that plans the group.
 class VictimIndex {
  public:
+  static constexpr std::size_t kEntriesKept = 1 << 16, kEntriesPerVictim = 4;
+
   struct Question {
     const ViewSource& source;
     const PreemptionRules& rules;
@@ -45,7 +51,7 @@ class VictimIndex {
     VictimKey first;
   };
 
-  VictimIndex();
+  explicit VictimIndex(std::size_t entries_kept = kEntriesKept);
   ~VictimIndex();
   VictimIndex(const VictimIndex&) = delete;
   VictimIndex& operator=(const VictimIndex&) = delete;
@@ -63,15 +69,15 @@ class VictimIndex {
   // Nodes and agents that it has looked at, so far.
   std::uint64_t looked_at() const noexcept { return looked_at_; }
   std::uint64_t builds() const noexcept { return builds_; }  // of trees, so far
+  std::size_t entries() const noexcept;                      // of trees
   bool is_sound() const;                                     // for tests
 
  private:
   struct Kind;
   struct Tree;
+  struct Trees;
 
   Tree* refreshed(const Question& question);  // null: nobody yields
-  Tree& tree_of(const Kind& kind, const Question& question);
-  void drop_unused(std::size_t agents);
   void catch_up(Tree& tree, const Question& question);
   void build(Tree& tree, const Question& question);
   void ripened(const Tree& tree, std::vector<AgentIndex>& agents) const;
@@ -84,12 +90,13 @@ class VictimIndex {
     std::vector<std::int64_t> units;
   };
 
+  std::size_t entries_kept_;
   PreemptionRules rules_;
   std::vector<std::int64_t> capacities_;  // that weights were measured by
-  std::vector<std::unique_ptr<Tree>> trees_;
+  std::unique_ptr<Trees> trees_;
   std::unordered_set<SessionId> claimed_;
   std::vector<Stake> stakes_;  // working space
-  std::uint64_t asked_ = 0, looked_at_ = 0, builds_ = 0;
+  std::uint64_t looked_at_ = 0, builds_ = 0;
 };
 
 class VictimIndex::Search {

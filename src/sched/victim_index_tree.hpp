@@ -1,8 +1,10 @@
-// One tree of a VictimIndex: what it knows of an agent.
+// The trees of a VictimIndex: what they know of agents, and which of them are kept.
 #pragma once
 
 #include <algorithm>
 #include <limits>
+#include <list>
+#include <map>
 #include <span>
 #include <utility>
 #include <vector>
@@ -12,6 +14,7 @@
 
 namespace bai::sched {
 
+inline constexpr std::size_t kEntriesPerTree = 16;  // what it takes beside its places
 inline constexpr std::uint32_t kNowhere = 0xffff'ffff;
 inline constexpr std::int64_t kNothing = VictimTree::kNothing;
 inline constexpr std::int64_t kAbsent = kNothing / 4;  // what is less is not there
@@ -50,7 +53,7 @@ struct VictimIndex::Kind {
   UserId user;                     // whose sessions do; of these what the scope says
   ProjectId project;
   DomainName domain;
-  friend bool operator==(const Kind&, const Kind&) = default;
+  friend auto operator<=>(const Kind&, const Kind&) = default;
 };
 
 // Numbers of a place: what each needed slot has free once all have left who may be ended; the
@@ -69,7 +72,11 @@ struct VictimIndex::Tree {
   std::span<std::int64_t> gain(std::uint32_t place) {
     return std::span(gains).subspan(place * (slots + 1), slots + 1);
   }
-  std::uint32_t place_for(AgentIndex agent) {
+  std::uint32_t place_of(AgentIndex agent) const {
+    const auto spot = std::ranges::lower_bound(spots, agent, {}, &Spot::agent);
+    return spot != spots.end() && spot->agent == agent ? spot->place : kNowhere;
+  }
+  std::uint32_t place_for(AgentIndex agent) {  // a new one
     std::uint32_t place = 0;
     if (unused.empty()) {
       place = bounds.add();
@@ -81,24 +88,72 @@ struct VictimIndex::Tree {
       unused.pop_back();
       agents[place] = agent;
     }
-    return places[agent] = place;
+    const auto spot = std::ranges::lower_bound(spots, agent, {}, &Spot::agent);
+    spots.insert(spot, {agent, place});
+    return place;
   }
+  void leave(std::uint32_t place) {  // nobody is there any more; bounds.follow() is to come
+    spots.erase(std::ranges::lower_bound(spots, agents[place], {}, &Spot::agent));
+    agents[place] = AgentLog::kGone;
+    unused.push_back(place);
+    bounds.empty(place);
+  }
+  std::size_t entries() const noexcept { return kEntriesPerTree + bounds.places(); }
+
+  struct Spot {
+    AgentIndex agent = 0;
+    std::uint32_t place = 0;
+  };
 
   Kind kind;
   std::size_t slots;
   VictimTree bounds;
   std::vector<unsigned> shifts;       // of yields, by needed slot
-  std::vector<std::uint32_t> places;  // by agent; or kNowhere
-  std::vector<AgentIndex> agents;     // by place
+  std::vector<Spot> spots;            // of agents where somebody may be ended, by agent
+  std::vector<AgentIndex> agents;     // by place; or AgentLog::kGone
   std::vector<std::uint32_t> unused;  // places
   std::vector<VictimKey> firsts;      // by place: of who has something of what is needed
   std::vector<std::int64_t> gains;    // by place: what they hold who may be ended, and containers
-  std::uint64_t used = 0;             // when, counted in questions
   std::size_t built_from = 0;         // agents
   // Of the group's logs, as far as it has followed them. 0: nothing is known.
   std::uint64_t log_epoch = 0, settings_epoch = 0, tenants_epoch = 0;
   std::size_t changes = 0, moves = 0, tenants = 0;
   Timestamp now;
+  std::size_t counted = 0;  // entries, by those who keep it
+};
+
+// What is kept: the trees asked for lately.
+struct VictimIndex::Trees {
+  // The tree, made when there is none yet; the last one to be dropped from now on.
+  Tree& of(const Kind& kind, const PreemptionRules& rules) {
+    const auto [it, is_new] = by_kind.try_emplace(kind);
+    if (is_new) {
+      it->second = all.emplace(all.begin(), kind, rules);
+    } else {
+      all.splice(all.begin(), all, it->second);
+    }
+    return all.front();
+  }
+  // The first one may have grown: others go while all of them have more entries than that.
+  void settle(std::size_t entries_max) {
+    Tree& first = all.front();
+    entries += first.entries() - first.counted;
+    first.counted = first.entries();
+    while (entries > entries_max && all.size() > 1) {
+      entries -= all.back().counted;
+      by_kind.erase(all.back().kind);
+      all.pop_back();
+    }
+  }
+  void clear() {
+    by_kind.clear();
+    all.clear();
+    entries = 0;
+  }
+
+  std::list<Tree> all;  // asked for lately first
+  std::map<Kind, std::list<Tree>::iterator> by_kind;
+  std::size_t entries = 0;
 };
 
 }  // namespace bai::sched
