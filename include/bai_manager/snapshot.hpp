@@ -16,6 +16,14 @@ namespace bai {
 
 class State;
 
+// Amounts that a reservation keeps and its agent does not have, or no longer: beside the others of
+// its time, where there are some. It is honoured as far as the agent goes.
+struct ReservationGap {
+  const Reservation* reservation = nullptr;
+  AgentId agent;
+  SlotMap missing;  // all of it where the agent is not in the resource group
+};
+
 // Thread-safe. References and pointers into it are valid while the snapshot is held.
 class Snapshot {
  public:
@@ -50,6 +58,8 @@ class Snapshot {
   std::vector<const ResourceGroup*> accessible_groups(const DomainName& domain,
                                                       const ProjectId& project,
                                                       const AccessKey& key) const;
+  // Of a resource group: by agent, then by reservation.
+  std::vector<ReservationGap> reservation_gaps(const ResourceGroupName& group) const;
 
   const State& state() const noexcept { return *state_; }  // for the library's own use
 

@@ -90,11 +90,11 @@ int reservation_list(Client& client, const std::string& resource_group, bool jso
     fmt::print("{}\n", items.dump_pretty());
     return kOk;
   }
-  Table table({"NAME", "FROM", "TO", "KEEPS", "FOR"});
+  Table table({"NAME", "FROM", "TO", "KEEPS", "MISSING", "FOR"});
   for (const Json& item : items.items()) {
     table.add({std::string(item["name"].as_string()), std::string(item["starts_at"].as_string()),
                std::string(item["ends_at"].as_string()), agents_text(item["agents"]),
-               list_text(item["owners"])});
+               agents_text(item["missing"]), list_text(item["owners"])});
   }
   fmt::print("{}", table.str());
   return kOk;

@@ -38,13 +38,26 @@ bool may_see(const Snapshot& snapshot, const Caller& caller, const Reservation& 
          });
 }
 
-Json reservation_item(const Reservation& row) {
+// What agents do not have, or no longer, of what it keeps: agent -> {slot -> amount}.
+Json missing_of(const Snapshot& snapshot, const Reservation& row,
+                const std::vector<ReservationGap>& gaps) {
+  Json missing = Json::object();
+  for (const ReservationGap& gap : gaps) {
+    if (gap.reservation != &row) continue;
+    missing.set(gap.agent.str(), slots_to_json_humanized(snapshot.slot_types(), gap.missing));
+  }
+  return missing;
+}
+
+Json reservation_item(const Snapshot& snapshot, const Reservation& row,
+                      const std::vector<ReservationGap>& gaps) {
   Json owners = Json::array();
   for (const std::string& owner : row.owners) owners.push_back(owner);
   return Json::object({{"id", row.id},
                        {"name", row.name},
                        {"resource_group", row.resource_group.str()},
                        {"agents", row.agents},
+                       {"missing", missing_of(snapshot, row, gaps)},
                        {"owners", std::move(owners)},
                        {"starts_at", time_or_null(row.starts_at)},
                        {"ends_at", time_or_null(row.ends_at)},
@@ -65,10 +78,11 @@ std::string id_of(const ExchangePtr& exchange) {
 void list_reservations(RestContext&, ExchangePtr exchange) {
   const Snapshot& snapshot = *exchange->snapshot;
   const std::string_view group = exchange->params.get("group");
+  const auto gaps = snapshot.reservation_gaps(ResourceGroupName(group));
   Json items = Json::array();
   snapshot.for_each<Reservation>([&](const Reservation& row) {
     if (row.resource_group.view() == group && may_see(snapshot, exchange->caller, row)) {
-      items.push_back(reservation_item(row));
+      items.push_back(reservation_item(snapshot, row, gaps));
     }
     return true;
   });
@@ -83,7 +97,7 @@ void show_reservation(RestContext&, ExchangePtr exchange) {
   if (row == nullptr || !may_see(snapshot, exchange->caller, *row)) {
     return exchange->fail(unknown(id));
   }
-  exchange->ok(reservation_item(*row));
+  exchange->ok(reservation_item(snapshot, *row, snapshot.reservation_gaps(row->resource_group)));
 }
 
 // Users may be named by their email, projects of the caller's domain by their name.

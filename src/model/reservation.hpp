@@ -3,8 +3,10 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "bai_manager/entities.hpp"
+#include "bai_manager/snapshot.hpp"
 
 namespace bai {
 
@@ -14,5 +16,7 @@ std::string session_reservation(const Json& resource_opts, const ResourceGroupNa
 inline std::string session_reservation(const Session& session) {
   return session_reservation(session.resource_opts, session.resource_group);
 }
+
+std::vector<ReservationGap> reservation_gaps(const State& state, const ResourceGroupName& group);
 
 }  // namespace bai

@@ -1,5 +1,6 @@
 #include "bai_manager/snapshot.hpp"
 
+#include "model/reservation.hpp"
 #include "model/state.hpp"
 
 namespace bai {
@@ -127,6 +128,10 @@ std::vector<const Kernel*> Snapshot::kernels_on(const AgentId& agent) const {
                                         return true;
                                       });
   return kernels;
+}
+
+std::vector<ReservationGap> Snapshot::reservation_gaps(const ResourceGroupName& group) const {
+  return bai::reservation_gaps(*state_, group);
 }
 
 bool Snapshot::is_member(const ProjectId& project, const UserId& user) const {

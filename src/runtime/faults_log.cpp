@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <map>
+#include <set>
+
 namespace bai::runtime {
 namespace {
 
@@ -50,19 +54,46 @@ void log_end(const Session* was, const Session& now, LogSink& log) {
       fmt::format("session {} ({}) has ended: its agent is lost", to_string(now.id), now.name));
 }
 
+bool has_less(const Agent& was, const Agent& now) {
+  if (was.resource_group != now.resource_group) return true;
+  return std::ranges::any_of(was.available_slots, [&](const auto& slot) {
+    return now.available_slots.get(slot.first) < slot.second;
+  });
+}
+
+// `agents` have less than they had, or are in other resource groups.
+void log_gaps(const std::map<ResourceGroupName, std::set<AgentId>>& agents, const Snapshot& now,
+              LogSink& log) {
+  for (const auto& [group, shrunk] : agents) {
+    for (const ReservationGap& gap : now.reservation_gaps(group)) {
+      if (!shrunk.contains(gap.agent)) continue;
+      log.write(LogLevel::Warn, "manager",
+                fmt::format("reservation {} keeps more of agent {} than it has: {} is missing",
+                            gap.reservation->id, gap.agent.view(),
+                            slots_to_json_humanized(now.slot_types(), gap.missing).dump()));
+    }
+  }
+}
+
 }  // namespace
 
 void log_faults(std::span<const Change> changes, const Snapshot& now, LogSink& log) {
+  std::map<ResourceGroupName, std::set<AgentId>> shrunk;
   for (const Change& change : changes) {
     if (!change.after) continue;
     if (change.entity == EntityKind::Agent) {
-      log_agent(change.old_row<Agent>(), *change.new_row<Agent>(), log);
+      const Agent* was = change.old_row<Agent>();
+      log_agent(was, *change.new_row<Agent>(), log);
+      if (was != nullptr && has_less(*was, *change.new_row<Agent>())) {
+        shrunk[was->resource_group].insert(was->id);
+      }
     } else if (change.entity == EntityKind::Session) {
       log_end(change.old_row<Session>(), *change.new_row<Session>(), log);
     } else if (change.entity == EntityKind::History) {
       log_attempt(*change.new_row<History>(), now, log);
     }
   }
+  log_gaps(shrunk, now, log);
 }
 
 }  // namespace bai::runtime

@@ -223,6 +223,7 @@ Result<LoadFixture::Result> handle(Context& ctx, const Caller&, const LoadFixtur
     return invalid(R"(A fixture is an object of tables: {"domains": [{...}], ...})");
   }
   core::drop_over_reservations(ctx);
+  const std::size_t before = ctx.changes.checkpoint();
   LoadFixture::Result result;
   for (const auto& [table, rows] : action.document.members()) {
     const EntityInfo* info = find_entity(table);
@@ -245,7 +246,10 @@ Result<LoadFixture::Result> handle(Context& ctx, const Caller&, const LoadFixtur
   for (const auto check : {check_tenants, check_cluster}) {
     if (auto ok = check(ctx.state()); !ok) return std::unexpected(ok.error());
   }
-  if (auto ok = check_reservations(ctx.state(), ctx.now); !ok) return std::unexpected(ok.error());
+  const auto loaded = ctx.changes.changes().subspan(before);
+  if (auto ok = check_reservations(ctx.state(), loaded, ctx.now); !ok) {
+    return std::unexpected(ok.error());
+  }
   return result;
 }
 

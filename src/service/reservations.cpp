@@ -178,6 +178,11 @@ Status check_reservation(const State& state, const Reservation& row, Timestamp n
   return {};
 }
 
+bool keeps_the_same(const Reservation& a, const Reservation& b) {
+  return a.resource_group == b.resource_group && a.name == b.name && a.agents == b.agents &&
+         a.owners == b.owners && a.starts_at == b.starts_at && a.ends_at == b.ends_at;
+}
+
 bool is_owner(const Reservation& row, const Session& session) {
   const std::array scopes{usage_key(ScopeKind::User, to_string(session.user)),
                           usage_key(ScopeKind::Project, to_string(session.project)),
@@ -190,15 +195,17 @@ bool is_owner(const Reservation& row, const Session& session) {
 
 }  // namespace
 
-Status check_reservations(const State& state, Timestamp now) {
-  Status status;
-  state.table<Reservation>().for_each([&](const Reservation& row) {
-    status = check_reservation(state, row, now);
-    if (!status)
-      status.error().message = fmt::format("reservation {}: {}", row.id, status.error().message);
-    return status.has_value();
-  });
-  return status;
+Status check_reservations(const State& state, std::span<const Change> changes, Timestamp now) {
+  for (const Change& change : changes) {
+    if (change.entity != EntityKind::Reservation || change.after == nullptr) continue;
+    const Reservation& row = *change.new_row<Reservation>();
+    if (change.before != nullptr && keeps_the_same(*change.old_row<Reservation>(), row)) continue;
+    if (auto ok = check_reservation(state, row, now); !ok) {
+      ok.error().message = fmt::format("reservation {}: {}", row.id, ok.error().message);
+      return ok;
+    }
+  }
+  return {};
 }
 
 Status check_own_reservation(const State& state, const Session& session, Timestamp now) {

@@ -3,6 +3,7 @@
 
 #include "core/reservations.hpp"
 #include "harness.hpp"
+#include "manager_site.hpp"
 
 namespace bai::test {
 
@@ -204,6 +205,94 @@ TEST_CASE("a reservation that is over goes away, and its name is free again") {
     r.w.now = r.w.now + seconds(200);
     CHECK(r.w.ask(r.request()).has_value());
   }
+}
+
+TEST_CASE("a reservation that has outgrown its agent stands in nobody's way, and is named") {
+  struct Lines final : LogSink {
+    void write(LogLevel, std::string_view, std::string_view message) noexcept override {
+      lines.emplace_back(message);
+    }
+    std::vector<std::string> lines;
+  } log;
+  Site site;
+  site.crash();
+  site.log = &log;
+  site.open();
+  Caller admin = site.caller();
+  admin.role = UserRole::Superadmin;
+  const auto ask = [&](auto action) {
+    auto answer = std::make_shared<std::optional<Result<typename decltype(action)::Result>>>();
+    site.manager->submit(admin, std::move(action),
+                         [answer](auto result) { *answer = std::move(result); });
+    site.env.advance_until([&] { return answer->has_value(); }, seconds(60));
+    REQUIRE(answer->has_value());
+    return std::move(**answer);
+  };
+  const auto agent = [](const char* id, const char* cores) {
+    return *Json::parse(fmt::format(
+        R"([{{"id": "{}", "resource_group": "default", "architecture": "x86_64",
+              "available_slots": {{"cpu": "{}", "mem": "64g"}}}}])",
+        id, cores));
+  };
+  const auto load = [&](const char* table, Json rows) {
+    return ask(LoadFixture{Json::object({{table, std::move(rows)}})});
+  };
+  const auto reserve = [&](const char* name, const char* cores, std::int64_t from) {
+    CreateReservation action;
+    action.resource_group = ResourceGroupName("default");
+    action.name = name;
+    action.agents = Json::object({{"b1", Json::object({{"cpu", cores}})}});
+    action.owners = {"domain/default"};
+    action.starts_at = site.env.now() + seconds(from);
+    action.ends_at = site.env.now() + seconds(from + 3600);
+    return ask(action);
+  };
+  const auto gaps = [&] {
+    std::string text;
+    for (const ReservationGap& gap :
+         site.manager->snapshot()->reservation_gaps(ResourceGroupName("default"))) {
+      text += fmt::format("{} on {}: {} ", gap.reservation->name, gap.agent.view(),
+                          gap.missing.get("cpu").units);
+    }
+    return text;
+  };
+  REQUIRE(load("agents", agent("b1", "8")).has_value());
+  REQUIRE(reserve("course", "6", 7200).has_value());
+  REQUIRE(reserve("exam", "2", 7200).has_value());
+  REQUIRE(reserve("later", "5", 20'000).has_value());
+  CHECK(gaps().empty());
+  REQUIRE(load("agents", agent("b1", "5")).has_value());
+  CHECK(gaps() == "course on b1: 3000 exam on b1: 2000 ");
+  const auto says = [&](std::string_view part) {
+    return std::ranges::count_if(log.lines, [&](const std::string& line) {
+      return line.find("keeps more of agent b1") != line.npos && line.find(part) != line.npos;
+    });
+  };
+  CHECK(says("default/course") == 1);
+  CHECK(says("default/exam") == 1);
+  CHECK(says("default/later") == 0);
+  // What has nothing to do with it.
+  CHECK(load("agents", agent("b2", "4")).has_value());
+  WhatIf question;
+  question.session = World::request("maybe");
+  question.agents = agent("b3", "4");
+  CHECK(ask(question).has_value());
+  CHECK(reserve("much-later", "5", 40'000).has_value());
+  // The same rows once more, but not larger ones, nor others beside it.
+  const Reservation& row = *site.manager->snapshot()->find<Reservation>("default/course");
+  const auto again = [&](const char* cores) {
+    Json stored = Json::object({{"resource_group", "default"}, {"name", "course"}});
+    stored.set("agents", Json::object({{"b1", Json::object({{"cpu", cores}})}}));
+    stored.set("owners", Json(Json::Array{Json("domain/default")}));
+    stored.set("starts_at", to_iso8601(row.starts_at));
+    stored.set("ends_at", to_iso8601(row.ends_at));
+    return load("reservations", Json(Json::Array{stored}));
+  };
+  CHECK(again("6").has_value());
+  CHECK_FALSE(again("7").has_value());
+  CHECK_FALSE(reserve("second", "1", 7200).has_value());
+  site.crash();
+  site.log = nullptr;
 }
 
 TEST_CASE("a placement made before a reservation does not take what it keeps") {

@@ -426,6 +426,18 @@ TEST_CASE("operators reserve amounts; owners see theirs and run in them") {
   REQUIRE(listed["total"].as_int() == 1);
   CHECK(listed["items"].items()[0]["name"].as_string() == "course");
   CHECK(listed["items"].items()[0]["agents"]["a1"]["cpu"].as_int() == 3);
+  CHECK(listed["items"].items()[0]["missing"].size() == 0);
+  const auto has_cores = [&](int cores) {
+    const Json row = Json::object(
+        {{"id", "a1"}, {"available_slots", Json::object({{"cpu", cores}, {"mem", "8g"}})}});
+    world.manager->submit(Caller::system(),
+                          LoadFixture{Json::object({{"agents", Json(Json::Array{row})}})},
+                          [](const auto& result) { CHECK(result.has_value()); });
+    world.env.run();
+  };
+  has_cores(2);
+  CHECK(world.json(kUser, "GET", all + "/course")["missing"]["a1"]["cpu"].as_string() == "1");
+  has_cores(4);
   CHECK(world.json(kUser, "GET", all + "/course")["ends_at"].as_string() == to);
   Json session = World::create("in-course");
   session.set("type", "batch");
