@@ -46,19 +46,28 @@ struct Choices {
   std::uint64_t picks = 0, fractions = 0;
 };
 
+// How far the logs of a resource group's agents, and of what ends on them, have come.
+struct Noted {
+  std::uint64_t epoch = 0, facts = 0;          // AgentTable::epoch, facts_epoch
+  std::size_t changes = 0;                     // AgentTable::changed
+  std::pair<std::uint64_t, std::size_t> ends;  // Group::ends
+  friend bool operator==(const Noted&, const Noted&) = default;
+};
+Noted noted_of(const Group& group);
+
 // What the planner remembers of a resource group between passes.
 struct GroupMemory {
   // A pass that has used up its steps without starting anybody. Those that it has seen would fail
   // again as long as nothing changes on agents; the next pass goes on behind them.
   struct Stopped {
-    std::vector<Arrival> seen;                   // also by passes that it went on from
-    PendingIndex head = kNone;                   // of those: whose start easy backfill has promised
-    bool is_blocked = false;                     // one of those holds up the queue
-    std::optional<Timestamp> wake_at;            // when something is due for them
-    std::uint64_t facts = 0, kept = 0;           // AgentTable::facts_epoch, ReservedMemory::edits
-    std::pair<std::uint64_t, std::size_t> ends;  // of what runs: Group::ends
-    StateVersion version;                        // that the first of those passes saw
-    Timestamp since;                             // when that was
+    std::vector<Arrival> seen;         // also by passes that it went on from
+    PendingIndex head = kNone;         // of those: whose start easy backfill has promised
+    bool is_blocked = false;           // one of those holds up the queue
+    std::optional<Timestamp> wake_at;  // when something is due for them
+    Noted noted;
+    std::uint64_t kept = 0;  // ReservedMemory::edits
+    StateVersion version;    // that the first of those passes saw
+    Timestamp since;         // when that was
   };
   std::shared_ptr<const ResourceGroup> settings;  // that `policies` were made from
   std::optional<Result<PolicySet>> policies;
@@ -78,6 +87,10 @@ struct GroupMemory {
   RoomsCache rooms;
   std::vector<std::shared_ptr<const PendingReason>>
       shared;  // by request: Failure::shared, the last
+
+  // Whatever was noted since `before` has been taken back: agents are as they were then, under the
+  // same numbers.
+  void pass_over(const Noted& before, const Noted& now);
 };
 
 struct PassResult {

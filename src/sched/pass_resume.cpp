@@ -9,11 +9,28 @@ constexpr Duration kResumeAfter = milliseconds(1);
 
 }  // namespace
 
+Noted noted_of(const Group& group) {
+  return {group.agents.epoch(),
+          group.agents.facts_epoch(),
+          group.agents.changed().size(),
+          {group.ends.epoch(), group.ends.agents().size()}};
+}
+
+void GroupMemory::pass_over(const Noted& before, const Noted& now) {
+  if (stopped.noted.facts == before.facts) stopped.noted.facts = now.facts;
+  if (stopped.noted.ends == before.ends) stopped.noted.ends = now.ends;
+  if (reserved.epoch == before.epoch) reserved.epoch = now.epoch;
+  if (promises.epoch == before.epoch && promises.changes_seen == before.changes) {
+    promises.epoch = now.epoch;
+    promises.changes_seen = now.changes;
+  }
+}
+
 void GroupPass::resume() {
   GroupMemory::Stopped stopped = std::exchange(memory_.stopped, {});
-  const std::pair ends(group_.ends.epoch(), group_.ends.agents().size());
-  if (stopped.seen.empty() || stopped.facts != group_.agents.facts_epoch() ||
-      stopped.kept != memory_.reserved.edits || (has_future_ && stopped.ends != ends)) {
+  const Noted noted = noted_of(group_);
+  if (stopped.seen.empty() || stopped.noted.facts != noted.facts ||
+      stopped.kept != memory_.reserved.edits || (has_future_ && stopped.noted.ends != noted.ends)) {
     return;
   }
   std::vector<Arrival> seen;
@@ -66,9 +83,8 @@ void GroupPass::remember_where() {
     stopped.head = easy_head_ == kNone && resumed_ ? resumed_->head : easy_head_;
     stopped.is_blocked = end_ == End::Blocked;
     stopped.wake_at = result_.wake_at;
-    stopped.facts = group_.agents.facts_epoch();
+    stopped.noted = noted_of(group_);
     stopped.kept = memory_.reserved.edits;
-    stopped.ends = {group_.ends.epoch(), group_.ends.agents().size()};
     stopped.version = resumed_ ? resumed_->version : source_.mirror.version();
     stopped.since = resumed_ ? resumed_->since : source_.now;
   }

@@ -128,9 +128,14 @@ Prospect Planner::what_if(std::span<const Change> changes, const SessionId& sess
   Impl& impl = *impl_;
   const StateVersion version = impl.mirror.version();
   Prospect prospect{version, {}, {}};
-  std::map<std::uint32_t, std::size_t> arrivals;  // by group
+  struct Before {
+    std::size_t arrivals = 0;
+    sched::Noted noted;
+  };
+  std::map<std::uint32_t, Before> known;  // by group
   for (const auto& [name, at] : impl.mirror.groups()) {
-    arrivals[at] = impl.mirror.group(at).arrivals.size();
+    const Group& group = impl.mirror.group(at);
+    known[at] = {group.arrivals.size(), sched::noted_of(group)};
   }
   // A version that never comes, so that nothing that is kept by version outlives the question.
   constexpr std::uint64_t kNeverComes = std::uint64_t{1} << 63;
@@ -146,8 +151,12 @@ Prospect Planner::what_if(std::span<const Change> changes, const SessionId& sess
   }
   if (!changes.empty()) impl.mirror.feed(version, inverse_of(changes));
   for (const auto& [name, at] : impl.mirror.groups()) {
-    auto& list = impl.mirror.group(at).arrivals;
-    list.resize(std::min(list.size(), arrivals[at]), {0, 0});
+    Group& group = impl.mirror.group(at);
+    const Before& before = known[at];
+    group.arrivals.resize(std::min(group.arrivals.size(), before.arrivals), {0, 0});
+    if (at < impl.memories.size()) {
+      impl.memories[at].pass_over(before.noted, sched::noted_of(group));
+    }
   }
   return prospect;
 }

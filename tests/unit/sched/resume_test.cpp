@@ -158,6 +158,47 @@ TEST_CASE("passes with few steps come to what one with enough of them comes to")
   CHECK(started > 200);
 }
 
+TEST_CASE("a question about agents that might join does not turn passes back") {
+  std::size_t later = 0;
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    CAPTURE(seed);
+    const auto story = [&](bool asks) {
+      Draw draw(seed);
+      World world(builtin_policies(), steps(static_cast<std::uint64_t>(draw(10, 60))));
+      world.group().queue_discipline = static_cast<QueueDiscipline>(draw(0, 3));
+      for (std::int64_t a = draw(1, 5); a > 0; --a) {
+        const std::string id = "a" + std::to_string(a);
+        world.agent(id, cpu("8"));
+        world.running(id, cpu(std::to_string(draw(4, 7))), kNow - 50, draw(100, 400));
+      }
+      if (draw(0, 2) == 0) world.reserve("course", {{"a1", "1"}}, kNow + 50, kNow + 200);
+      for (std::int64_t i = draw(10, 40); i > 0; --i) {
+        world.batch({{cpu(std::to_string(draw(4, 8)))}}, draw(1, 500));
+      }
+      std::string text;
+      Plan plan = world.plan();
+      for (int pass = 0; pass < 30; ++pass) {
+        text += dump(plan);
+        if (!plan.placements.empty() || !goes_on(plan)) break;
+        later += pass > 0 ? 1 : 0;
+        if (asks) {
+          const SessionId asked = world.batch({{cpu("8")}}, 10);
+          for (const char* id : {"a0", "a9"}) world.agent(id, cpu("16"));
+          world.changes.update<Agent>(AgentId("a1"), [](Agent& a) { a.schedulable = false; });
+          const auto changes =
+              coalesce({world.changes.changes().begin(), world.changes.changes().end()});
+          world.planner.what_if(changes, asked, at_second(kNow), 7);
+          world.changes.rollback(0);
+        }
+        plan = next_pass(world);
+      }
+      return text;
+    };
+    REQUIRE(story(true) == story(false));
+  }
+  CHECK(later > 200);
+}
+
 TEST_CASE("what has changed meanwhile for those that were seen first is not missed") {
   World world(builtin_policies(), steps(30));
   world.group().queue_discipline = QueueDiscipline::SkipAhead;
