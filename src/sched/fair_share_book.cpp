@@ -44,6 +44,7 @@ GroupShares::Scopes GroupShares::scopes_of(const Owner& owner) {
 void GroupShares::touch(std::uint32_t scope) {
   scopes_[scope].lines_revision = scopes_[scope].factor_revision = 0;
   if (!scopes_[scope].owners.empty()) changes_.note(scope);
+  for (const std::uint64_t team : scopes_[scope].teams) team_changes_.note(team);
 }
 
 void GroupShares::set_row(const FairShare& row, Names& slots) {
@@ -208,6 +209,9 @@ const GroupShares::Scopes& GroupShares::scopes(std::uint32_t owner, const Owner&
   if (scopes[0] == kNoScope) {
     scopes = scopes_of(names);
     scopes_[scopes[2]].owners.push_back(owner);
+    auto& teams = scopes_[scopes[1]].teams;
+    const std::uint64_t team = team_of(scopes);
+    if (std::ranges::find(teams, team) == teams.end()) teams.push_back(team);
   }
   return scopes;
 }

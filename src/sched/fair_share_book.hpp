@@ -67,6 +67,12 @@ class GroupShares {
   // Scopes of which a row or what runs has changed; the owners that a user's scope is of, as far
   // as scopes() was asked about them.
   const ChangeLog<std::uint32_t>& changes() const noexcept { return changes_; }
+  // The same of projects, by the teams that they are of.
+  const ChangeLog<std::uint64_t>& team_changes() const noexcept { return team_changes_; }
+  // Owners of one project in one domain.
+  static std::uint64_t team_of(const Scopes& scopes) noexcept {
+    return std::uint64_t{scopes[0]} << 32 | scopes[1];
+  }
   const std::vector<std::uint32_t>& owners_of(std::uint32_t scope) const {
     return scopes_[scope].owners;
   }
@@ -88,6 +94,7 @@ class GroupShares {
     std::map<std::int64_t, std::vector<std::int64_t>> ended;  // by day and slot
     std::map<std::int64_t, Started> started;                  // by day
     std::vector<std::uint32_t> owners;                        // of a user's scope
+    std::vector<std::uint64_t> teams;                         // of a project's
     // derived
     std::uint64_t lines_revision = 0;  // of the settings; 0: stale
     std::int64_t lines_day = 0;
@@ -109,6 +116,7 @@ class GroupShares {
   std::deque<Scope> scopes_;
   std::vector<Scopes> by_owner_;
   ChangeLog<std::uint32_t> changes_;
+  ChangeLog<std::uint64_t> team_changes_;
   FairShareSettings settings_;
   std::uint64_t revision_ = 0;
   std::vector<std::int64_t> weights_;      // of slots, in thousandths, by `settings_`

@@ -54,9 +54,13 @@ bool operator<(const OwnerOrder::Place& a, const OwnerOrder::Place& b) {
 
 void OwnerOrder::follow(const Mirror& mirror, const Group& group, OwnerRanks& ranks) {
   const bool is_other_kind = kind_ != ranks.kind();
-  if (is_other_kind) rank_place_ = {};  // in another log
+  if (is_other_kind) {  // in other logs
+    rank_place_ = {};
+    team_place_ = {};
+  }
   const auto queues = group.owner_changes.since(queue_place_);
   bool all = !ranks.changed_since(rank_place_, due_);
+  all = !ranks.teams_changed_since(team_place_, due_teams_) || all;
   if (is_other_kind || !queues || queues->size() > owners_) {
     build(mirror, group, ranks);
   } else {
@@ -68,9 +72,11 @@ void OwnerOrder::follow(const Mirror& mirror, const Group& group, OwnerRanks& ra
       rate_all(ranks);
     } else {
       for (const std::uint32_t owner : due_) rate(owner, ranks);
+      for (const std::uint64_t team : due_teams_) rate_team(team, ranks);
     }
   }
   due_.clear();
+  due_teams_.clear();
   kind_ = ranks.kind();
   basis_ = ranks.basis();
   moment_ = ranks.moment();
@@ -90,8 +96,13 @@ void OwnerOrder::build(const Mirror& mirror, const Group& group, OwnerRanks& ran
 // At the end of its team's heap, which is in order no longer.
 void OwnerOrder::enter(Band& band, const OwnerHead& head, const Mirror& mirror, OwnerRanks& ranks) {
   const std::uint64_t number = ranks.team(head.owner);
-  Team& team = band.teams[number];
-  team.number = number;
+  const auto [known, is_new] = band.teams.try_emplace(number);
+  Team& team = known->second;
+  if (is_new) {
+    team.number = number;
+    team.at = static_cast<std::uint32_t>(band.floors.size());
+    band.floors.push_back({number, ranks.team_floor(number), &team});
+  }
   Spot& spot = band.spots[head.owner];
   spot = {&team, static_cast<std::uint32_t>(team.places.size())};
   team.places.push_back({ranks.floor(head.owner), head.created_at,
@@ -113,6 +124,9 @@ void OwnerOrder::erase(std::int32_t priority, std::uint32_t owner) {
   band.spots.erase(spot);
   --owners_;
   if (!team.places.empty()) return;
+  band.floors[team.at] = band.floors.back();
+  band.floors[team.at].team->at = team.at;
+  band.floors.pop_back();
   band.teams.erase(team.number);
   if (band.teams.empty()) bands_.erase(at);
 }
@@ -147,8 +161,16 @@ void OwnerOrder::rate(std::uint32_t owner, OwnerRanks& ranks) {
   }
 }
 
+void OwnerOrder::rate_team(std::uint64_t number, OwnerRanks& ranks) {
+  for (auto& [priority, band] : bands_) {
+    const auto team = band.teams.find(number);
+    if (team != band.teams.end()) band.floors[team->second.at].floor = ranks.team_floor(number);
+  }
+}
+
 void OwnerOrder::rate_all(OwnerRanks& ranks) {
   for (auto& [priority, band] : bands_) {
+    for (TeamFloor& floor : band.floors) floor.floor = ranks.team_floor(floor.number);
     for (auto& [number, team] : band.teams) {
       for (Place& place : team.places) place.rank = ranks.floor(place.owner);
       make_heap(team);

@@ -42,7 +42,16 @@ class OwnerRanks {
   virtual bool changed_since(ChangeLog<std::uint32_t>::Place& since,
                              std::vector<std::uint32_t>& owners) const = 0;
   virtual std::uint64_t team(std::uint32_t owner) = 0;
-  virtual TeamRank team_rank(std::uint64_t team) = 0;
+  virtual TeamRank team_rank(std::uint64_t team) = 0;  // stays while sessions are placed
+  // Of that the first part, which is the same for all teams whose number begins alike (the upper
+  // half), and what is not above the second, at this moment and later.
+  virtual std::int32_t upper_rank(std::uint64_t team) { return team_rank(team).first; }
+  virtual std::int32_t team_floor(std::uint64_t team) { return team_rank(team).second; }
+  // Adds the teams whose floor may have changed since; false: anybody's.
+  virtual bool teams_changed_since(ChangeLog<std::uint64_t>::Place&,
+                                   std::vector<std::uint64_t>&) const {
+    return true;
+  }
   virtual OwnerRank rank(std::uint32_t owner) = 0;  // now; may grow while sessions are placed
   // Not above its rank, at this moment and later.
   virtual OwnerRank floor(std::uint32_t owner) = 0;
@@ -70,9 +79,16 @@ class OwnerOrder {
   struct Team {
     std::uint64_t number = 0;
     std::vector<Place> places;
+    std::uint32_t at = 0;  // in Band::floors
+  };
+  struct TeamFloor {
+    std::uint64_t number = 0;
+    std::int32_t floor = 0;  // OwnerRanks::team_floor
+    Team* team = nullptr;
   };
   struct Band {
-    std::map<std::uint64_t, Team> teams;
+    std::unordered_map<std::uint64_t, Team> teams;
+    std::vector<TeamFloor> floors;                  // of all of them, side by side
     std::unordered_map<std::uint32_t, Spot> spots;  // by owner
   };
 
@@ -85,12 +101,14 @@ class OwnerOrder {
   }
   // The next call of follow() looks at the owner again.
   void rate_again(std::uint32_t owner) { due_.push_back(owner); }
+  void rate_team_again(std::uint64_t team) { due_teams_.push_back(team); }
 
  private:
   void build(const Mirror& mirror, const Group& group, OwnerRanks& ranks);
   void refresh(std::int32_t priority, std::uint32_t owner, const Mirror& mirror, const Group& group,
                OwnerRanks& ranks);
   void rate(std::uint32_t owner, OwnerRanks& ranks);
+  void rate_team(std::uint64_t team, OwnerRanks& ranks);
   void rate_all(OwnerRanks& ranks);
   void enter(Band& band, const OwnerHead& head, const Mirror& mirror, OwnerRanks& ranks);
   void erase(std::int32_t priority, std::uint32_t owner);
@@ -101,7 +119,9 @@ class OwnerOrder {
   Timestamp moment_;
   ChangeLog<OwnerChange>::Place queue_place_;
   ChangeLog<std::uint32_t>::Place rank_place_;
+  ChangeLog<std::uint64_t>::Place team_place_;
   std::vector<std::uint32_t> due_;
+  std::vector<std::uint64_t> due_teams_;
   std::size_t owners_ = 0;  // in all bands
 };
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <tuple>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -41,7 +42,7 @@ class ByOwner final : public Ordering {
       }
       if (is_first_settled()) {
         drawn_ = true;
-        return first(walks_[turns_.front()]).session;
+        return first(turns_.front()).session;
       }
     }
   }
@@ -58,15 +59,20 @@ class ByOwner final : public Ordering {
     std::uint32_t at = kNone;  // in the kept heap; kNone: it has left its place there
     OwnerQueue queue;          // null: it is at its head
   };
-  struct Walk {  // of one team
-    TeamRank rank;
+  struct Walk {  // of one team that has been first
     const std::vector<Place>* kept = nullptr;
-    bool begun = false;                 // before that only the first of `kept` counts
     std::vector<Candidate> candidates;  // a heap
   };
+  struct Turn {     // of one team
+    TeamRank rank;  // or less
+    const OwnerOrder::Team* team = nullptr;
+    std::uint32_t walk = kNone;  // before it has begun only the first of what is kept counts
+    bool is_rated = false;
+  };
 
-  static const Place& first(const Walk& walk) {
-    return walk.begun ? walk.candidates.front().place : walk.kept->front();
+  const Place& first(const Turn& turn) const {
+    return turn.walk != kNone ? walks_[turn.walk].candidates.front().place
+                              : turn.team->places.front();
   }
   static bool later(const Candidate& a, const Candidate& b) { return b.place < a.place; }
   // The first one of the heap is another one now.
@@ -82,9 +88,8 @@ class ByOwner final : public Ordering {
     heap[at] = sinking;
   }
   auto later_turn() const {
-    return [this](std::uint32_t a, std::uint32_t b) {
-      const Walk &x = walks_[a], &y = walks_[b];
-      return x.rank != y.rank ? y.rank < x.rank : first(y) < first(x);
+    return [this](const Turn& a, const Turn& b) {
+      return a.rank != b.rank ? b.rank < a.rank : first(b) < first(a);
     };
   }
 
@@ -125,7 +130,6 @@ class ByOwner final : public Ordering {
 
   // The first one, which leaves its place in the kept heap to those that are next behind it.
   static Candidate& detach_first(Walk& walk) {
-    if (!std::exchange(walk.begun, true)) push(walk, {walk.kept->front(), 0, {}});
     const std::uint32_t at = std::exchange(walk.candidates.front().at, kNone);
     if (at != kNone) {
       for (const std::uint32_t child : {2 * at + 1, 2 * at + 2}) {
@@ -139,7 +143,13 @@ class ByOwner final : public Ordering {
   template <class Change>
   void replace_first(Change&& change) {
     std::ranges::pop_heap(turns_, later_turn());
-    Walk& walk = walks_[turns_.back()];
+    Turn& turn = turns_.back();
+    if (turn.walk == kNone) {
+      turn.walk = static_cast<std::uint32_t>(walks_.size());
+      walks_.push_back({&turn.team->places, {}});
+      push(walks_.back(), {turn.team->places.front(), 0, {}});
+    }
+    Walk& walk = walks_[turn.walk];
     if (change(detach_first(walk))) {
       sink_first(walk.candidates);
     } else {
@@ -153,9 +163,23 @@ class ByOwner final : public Ordering {
     }
   }
 
+  // The team's rank is looked at when its turn has come.
+  bool is_first_rated() {
+    if (turns_.front().is_rated) return true;
+    std::ranges::pop_heap(turns_, later_turn());
+    Turn& turn = turns_.back();
+    const TeamRank rank = ranks_->team_rank(turn.team->number);
+    if (turn.rank < rank) order_.rate_team_again(turn.team->number);
+    turn.rank = rank;
+    turn.is_rated = true;
+    std::ranges::push_heap(turns_, later_turn());
+    return false;
+  }
+
   // False when the first one was not what it said; the heaps are in order again.
   bool is_first_settled() {
-    const Place& place = first(walks_[turns_.front()]);
+    if (!is_first_rated()) return false;
+    const Place& place = first(turns_.front());
     if (is_out(place.session)) {
       replace_first([&](Candidate& candidate) { return settle(candidate); });
       return false;
@@ -176,9 +200,18 @@ class ByOwner final : public Ordering {
     turns_.clear();
     const OwnerOrder::Band* band = order_.band(priority);
     if (band == nullptr) return;
-    for (const auto& [number, team] : band->teams) {
-      turns_.push_back(static_cast<std::uint32_t>(walks_.size()));
-      walks_.push_back({ranks_->team_rank(number), &team.places, false, {}});
+    std::unordered_map<std::uint64_t, std::int32_t> upper;
+    std::uint64_t last = ~std::uint64_t{0};
+    std::int32_t rank = 0;
+    turns_.reserve(band->floors.size());
+    for (const OwnerOrder::TeamFloor& floor : band->floors) {
+      const std::uint64_t half = floor.number >> 32;
+      if (std::exchange(last, half) != half) {
+        const auto [known, is_new] = upper.try_emplace(half);
+        if (is_new) known->second = ranks_->upper_rank(floor.number);
+        rank = known->second;
+      }
+      turns_.push_back({{rank, floor.floor}, floor.team, kNone, false});
     }
     std::ranges::make_heap(turns_, later_turn());
   }
@@ -188,11 +221,11 @@ class ByOwner final : public Ordering {
   OwnerOrder& order_;
   std::vector<std::int32_t> bands_;
   std::size_t band_ = 0;
-  std::int32_t priority_ = 0;         // of the band that was entered last
-  std::vector<Walk> walks_;           // of its teams
-  std::vector<std::uint32_t> turns_;  // of those that are not through, as a heap
-  bool drawn_ = false;                // the first was given out and has not moved on yet
-  std::vector<Duration> longest_;     // by request: what `narrow` said
+  std::int32_t priority_ = 0;      // of the band that was entered last
+  std::vector<Walk> walks_;        // of its teams
+  std::vector<Turn> turns_;        // of those that are not through, as a heap
+  bool drawn_ = false;             // the first was given out and has not moved on yet
+  std::vector<Duration> longest_;  // by request: what `narrow` said
 };
 
 }  // namespace

@@ -47,13 +47,29 @@ class UsageRanks final : public OwnerRanks {
   }
   std::uint64_t team(std::uint32_t owner) override {
     if (shares_ == nullptr) return 0;
-    const auto& scopes = scopes_of(owner);
-    return std::uint64_t{scopes[0]} << 32 | scopes[1];
+    return GroupShares::team_of(scopes_of(owner));
   }
   TeamRank team_rank(std::uint64_t team) override {
     if (shares_ == nullptr) return {};
     return {-factor(static_cast<std::uint32_t>(team >> 32)),
             -factor(static_cast<std::uint32_t>(team))};
+  }
+  std::int32_t upper_rank(std::uint64_t team) override {
+    return shares_ == nullptr ? 0 : -factor(static_cast<std::uint32_t>(team >> 32));
+  }
+  std::int32_t team_floor(std::uint64_t team) override {
+    if (shares_ == nullptr) return 0;
+    const auto project = static_cast<std::uint32_t>(team);
+    const std::int32_t rank = -factor(project);
+    return shares_->falls(project) ? rank - 1 : rank;
+  }
+  bool teams_changed_since(ChangeLog<std::uint64_t>::Place& since,
+                           std::vector<std::uint64_t>& teams) const override {
+    if (shares_ == nullptr) return true;
+    const auto changed = shares_->team_changes().since(since);
+    if (!changed) return false;
+    teams.insert(teams.end(), changed->begin(), changed->end());
+    return true;
   }
   OwnerRank rank(std::uint32_t owner) override {
     if (shares_ == nullptr) return {};
