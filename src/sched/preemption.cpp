@@ -13,6 +13,7 @@ Preemption::Preemption(const ViewSource& source, Group& group, Ledger& ledger,
                        const PreemptionRules& rules)
     : source_(source), view_(source), group_(group), ledger_(ledger), rules_(rules) {
   taken_steps_ = group_.victims.looked_at();
+  if (rules_.order == PreemptionRules::Order::SmallestResources) magnitudes_ = Magnitudes(view_);
 }
 
 Preemption::~Preemption() {
@@ -38,7 +39,7 @@ std::optional<Preemption::Victim> Preemption::candidate(const SessionId& session
   Candidate& candidate = candidates_.emplace_back();
   candidate.row = &row;
   candidate.leaving = leaves;
-  candidate.weight = weight_of(*tenant, source_.mirror, view_);
+  candidate.weight = weight_of(*tenant, source_.mirror, magnitudes_);
   candidate.key = victim_key(row, rules_, candidate.weight);
   add_parts(candidate, *tenant);
   ++steps_;
@@ -263,7 +264,7 @@ std::int64_t Preemption::cost_of(std::span<const Victim> victims) const {
   }
   std::int64_t cost = 0;
   if (rules_.order == PreemptionRules::Order::SmallestResources) {
-    for (const Victim v : victims) cost += candidates_[v].weight;
+    for (const Victim v : victims) cost = capped_sum(cost, candidates_[v].weight);
   }
   return cost;
 }

@@ -12,6 +12,7 @@
 
 #include "sched/search.hpp"
 #include "sched/victims.hpp"
+#include "sched/view_source.hpp"
 
 namespace bai::sched {
 
@@ -81,7 +82,7 @@ class Preemption {
     std::vector<Part> parts;
     std::vector<AgentIndex> where;    // of its parts, each once
     std::vector<std::int64_t> units;  // by slot, of all its kernels
-    std::int64_t weight = 0;          // how much of the resource group it holds
+    std::int64_t weight = 0;          // how much of the resource group it holds, where asked
     bool leaving = false, claimed = false;
     bool borrows = false;  // may be ended for who takes back quota
   };
@@ -116,6 +117,7 @@ class Preemption {
   Group& group_;
   Ledger& ledger_;
   const PreemptionRules& rules_;
+  Magnitudes magnitudes_;  // where sessions are weighed
   std::vector<Candidate> candidates_;
   std::unordered_map<SessionId, std::optional<Victim>> known_;  // sessions looked at
   std::unordered_map<AgentIndex, std::vector<Victim>> on_agent_;

@@ -1,10 +1,10 @@
 #include "sched/victim_index.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <numeric>
 
 #include "sched/victim_index_tree.hpp"
+#include "sched/view_source.hpp"
 
 namespace bai::sched {
 
@@ -27,15 +27,7 @@ VictimIndex::Tree* VictimIndex::refreshed(const Question& question) {
   if (above == victims->by_priority.begin()) return nullptr;
   if (rules_ != question.rules) trees_->clear();
   rules_ = question.rules;
-  if (rules_.order == PreemptionRules::Order::SmallestResources) {
-    const SchedView view(question.source);
-    std::vector<std::int64_t> capacities(group.agents.column_count());
-    for (SlotIndex slot = 0; slot < capacities.size(); ++slot) {
-      capacities[slot] = view.group_capacity(slot);
-    }
-    if (capacities != capacities_) trees_->clear();
-    capacities_ = std::move(capacities);
-  }
+  if (weighs(rules_)) magnitudes_ = Magnitudes(SchedView(question.source));
   Kind kind;
   kind.architecture = question.requirement.architecture;
   for (const SlotRequest& r : question.requirement.slots) {
@@ -60,19 +52,13 @@ void VictimIndex::build(Tree& tree, const Question& question) {
   const Group& group = question.source.group;
   const AgentTable& agents = group.agents;
   const Victims& victims = *question.source.mirror.tenancy().victims(group.name);
-  const SchedView view(question.source);
   tree.bounds.clear();
   tree.spots.clear();
   tree.agents.clear();
   tree.unused.clear();
   tree.firsts.clear();
   tree.gains.clear();
-  tree.shifts.clear();
-  for (const SlotIndex slot : tree.kind.needed) {
-    const auto all =
-        static_cast<std::uint64_t>(std::max<std::int64_t>(1, view.group_capacity(slot)));
-    tree.shifts.push_back(62U - std::min(62U, static_cast<unsigned>(std::bit_width(all))));
-  }
+  tree.holds.clear();
   std::vector<AgentIndex> where;
   const auto add = [&](const SessionId& id) {
     const Tenant* tenant = question.source.mirror.tenancy().tenant(id);
@@ -125,6 +111,7 @@ void VictimIndex::catch_up(Tree& tree, const Question& question) {
     std::vector<AgentIndex> stirred(tenants.begin() + static_cast<std::ptrdiff_t>(tree.tenants),
                                     tenants.end());
     ripened(tree, stirred);
+    reweighed(tree, stirred);
     std::ranges::sort(stirred);
     stirred.erase(std::ranges::unique(stirred).begin(), stirred.end());
     for (const AgentIndex agent : stirred) {
@@ -141,6 +128,7 @@ void VictimIndex::catch_up(Tree& tree, const Question& question) {
   tree.changes = agents.changed().size();
   tree.moves = agents.moves().size();
   tree.tenants = tenants.size();
+  tree.magnitudes = magnitudes_;
 }
 
 // Places whose agents have changed. False: any may have.
@@ -188,6 +176,15 @@ void VictimIndex::ripened(const Tree& tree, std::vector<AgentIndex>& agents) con
   }
 }
 
+// Agents with somebody who weighs something else now.
+void VictimIndex::reweighed(const Tree& tree, std::vector<AgentIndex>& agents) const {
+  const std::uint64_t changed = weighs(rules_) ? magnitudes_.differing(tree.magnitudes) : 0;
+  if (changed == 0) return;
+  for (const auto& [agent, place] : tree.spots) {
+    if ((tree.holds[place] & changed) != 0) agents.push_back(agent);
+  }
+}
+
 // Who is on the agent, and what is free there.
 void VictimIndex::read(Tree& tree, const Question& question, AgentIndex agent) {
   const Mirror& mirror = question.source.mirror;
@@ -222,7 +219,7 @@ void VictimIndex::read(Tree& tree, const Question& question, AgentIndex agent) {
       const auto slot = std::ranges::lower_bound(tree.kind.needed, r.slot);
       if (slot == tree.kind.needed.end() || *slot != r.slot) continue;
       auto& units = stake->units[static_cast<std::size_t>(slot - tree.kind.needed.begin())];
-      units = sum(units, std::max<std::int64_t>(0, r.units));
+      units = capped_sum(units, std::max<std::int64_t>(0, r.units));
     }
   }
   std::uint32_t place = tree.place_of(agent);
@@ -239,20 +236,30 @@ void VictimIndex::read(Tree& tree, const Question& question, AgentIndex agent) {
   numbers[tree.ripe()] = ripe;
   VictimKey& first = tree.firsts[place];
   first = kNobody;
-  const SchedView view(question.source);
-  const bool by_weight = rules_.order == PreemptionRules::Order::SmallestResources;
+  const bool by_weight = weighs(rules_);
+  tree.holds[place] = 0;
   for (const Stake& stake : stakes_) {
-    const std::int64_t weight = by_weight ? weight_of(*stake.tenant, mirror, view) : 0;
+    const std::int64_t weight = by_weight ? weight_of(*stake.tenant, mirror, magnitudes_) : 0;
+    for (const auto& kernel : stake.tenant->kernels) {
+      if (!by_weight) break;
+      for (const SlotRequest& r : mirror.held(kernel->id).first->slots) {
+        tree.holds[place] |= bit_of(r.slot);
+      }
+    }
     if (tree.kind.counts_containers ||
         std::ranges::any_of(stake.units, [](std::int64_t units) { return units > 0; })) {
       first = std::min(first, victim_key(*stake.tenant->row, rules_, weight));
     }
     for (std::size_t i = 0; i < tree.slots; ++i) {
-      gain[i] = sum(gain[i], stake.units[i]);
+      gain[i] = capped_sum(gain[i], stake.units[i]);
       if (!counts_cost(rules_) || stake.units[i] == 0) continue;
-      const std::int64_t cost = by_weight ? weight : 1;
-      std::int64_t& yield = numbers[tree.yield(i)];
-      yield = std::max(yield, yield_of(stake.units[i], cost, tree.shifts[i]));
+      const auto raise = [&](std::size_t which, std::int64_t number) {
+        numbers[which] = std::max(numbers[which], number);
+      };
+      raise(tree.most(i), stake.units[i]);
+      if (!by_weight) continue;
+      raise(tree.lightest(i), -weight);
+      raise(tree.price(i), -price_of(weight, stake.units[i], magnitudes_[tree.kind.needed[i]]));
     }
   }
   read_amounts(tree, group.agents, place);
@@ -269,7 +276,7 @@ void VictimIndex::read_amounts(Tree& tree, const AgentTable& agents, std::uint32
   for (std::size_t i = 0; i < tree.slots; ++i) {
     const SlotIndex slot = tree.kind.needed[i];
     const bool has = takes && slot < agents.column_count() && row[slot] > kAbsent;
-    numbers[i] = has ? sum(row[slot], gain[i]) : kNothing;
+    numbers[i] = has ? capped_sum(row[slot], gain[i]) : kNothing;
     if (counts_cost(rules_)) numbers[tree.free(i)] = has ? row[slot] : kNothing;
   }
   tree.bounds.first(place) = takes ? tree.firsts[place] : kNobody;

@@ -12,6 +12,7 @@
 #include "sched/agent_log.hpp"
 #include "sched/policy_set.hpp"
 #include "sched/victim_tree.hpp"
+#include "sched/victims.hpp"
 
 namespace bai::sched {
 
@@ -81,6 +82,7 @@ class VictimIndex {
   void catch_up(Tree& tree, const Question& question);
   void build(Tree& tree, const Question& question);
   void ripened(const Tree& tree, std::vector<AgentIndex>& agents) const;
+  void reweighed(const Tree& tree, std::vector<AgentIndex>& agents) const;
   bool follow_agents(Tree& tree, const AgentTable& agents, std::vector<std::uint32_t>& changed);
   void read(Tree& tree, const Question& question, AgentIndex agent);
   void read_amounts(Tree& tree, const AgentTable& agents, std::uint32_t place);
@@ -92,7 +94,7 @@ class VictimIndex {
 
   std::size_t entries_kept_;
   PreemptionRules rules_;
-  std::vector<std::int64_t> capacities_;  // that weights were measured by
+  Magnitudes magnitudes_;  // that sessions are weighed by, where they are
   std::unique_ptr<Trees> trees_;
   std::unordered_set<SessionId> claimed_;
   std::vector<Stake> stakes_;  // working space

@@ -20,29 +20,29 @@ inline constexpr std::int64_t kNothing = VictimTree::kNothing;
 inline constexpr std::int64_t kAbsent = kNothing / 4;  // what is less is not there
 inline constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 
+inline bool weighs(const PreemptionRules& rules) {
+  return rules.order == PreemptionRules::Order::SmallestResources;
+}
 inline bool counts_cost(const PreemptionRules& rules) {
-  return rules.order == PreemptionRules::Order::FewestSessions ||
-         rules.order == PreemptionRules::Order::SmallestResources;
+  return rules.order == PreemptionRules::Order::FewestSessions || weighs(rules);
 }
 
-inline std::int64_t sum(std::int64_t a, std::int64_t b) {
-  std::int64_t total = 0;
-  return __builtin_add_overflow(a, b, &total) ? kMost : total;
+// What 2^magnitude units weigh, at least, where so many do: in 2^kPriceBits. Both round down, and
+// leave what they cannot say at less.
+inline constexpr int kPriceBits = 8;
+inline std::int64_t price_of(std::int64_t weight, std::int64_t units, std::uint8_t magnitude) {
+  if (magnitude == Magnitudes::kNone) return 0;
+  const Int128 price = (Int128{weight} << magnitude >> kPriceBits) / units;
+  return price >= kMost ? kMost : static_cast<std::int64_t>(price);
 }
-
-// How much goes for one point of cost, at most: in units, shifted.
-inline std::int64_t yield_of(std::int64_t units, std::int64_t cost, unsigned shift) {
-  if (cost <= 0) return kMost;
-  const Int128 yield = ((Int128{units} << shift) + cost - 1) / cost;
-  return yield >= kMost ? kMost : static_cast<std::int64_t>(yield);
-}
-
-// What it costs, at least, that so many units go.
-inline std::int64_t cost_of(std::int64_t units, std::int64_t yield, unsigned shift) {
-  if (units <= 0 || yield == kMost) return 0;
-  if (yield <= 0) return kMost;
-  const Int128 cost = ((Int128{units} << shift) + yield - 1) / yield;
-  return cost >= kMost ? kMost : static_cast<std::int64_t>(cost);
+// What units weigh at that price.
+inline std::int64_t weight_at(std::int64_t price, std::int64_t units, std::uint8_t magnitude) {
+  if (magnitude == Magnitudes::kNone) return 0;
+  Int128 weight = Int128{price} * units;
+  if (const int shift = int{magnitude} - kPriceBits; shift > 0) {
+    weight = (weight + ((Int128{1} << shift) - 1)) >> shift;
+  }
+  return weight >= kMost ? kMost : static_cast<std::int64_t>(weight);
 }
 
 struct VictimIndex::Kind {
@@ -58,17 +58,35 @@ struct VictimIndex::Kind {
 
 // Numbers of a place: what each needed slot has free once all have left who may be ended; the
 // same of container places, negative; when the next one will have run long enough, negative. Where
-// it matters what ends costs: what each has free now, and what goes for one point of cost, at most.
+// it matters what ends: what each has free now, and the most that one session gives of it. Where
+// sessions are weighed: what the lightest one weighs that gives some, and what it weighs for what
+// it gives, both negative.
 struct VictimIndex::Tree {
   Tree(Kind of, const PreemptionRules& rules)
       : kind(std::move(of)),
         slots(kind.needed.size()),
-        bounds(counts_cost(rules) ? 3 * slots + 2 : slots + 2) {}
+        bounds((weighs(rules)        ? 5
+                : counts_cost(rules) ? 3
+                                     : 1) *
+                   slots +
+               2) {}
 
   std::size_t containers() const noexcept { return slots; }
   std::size_t ripe() const noexcept { return slots + 1; }
   std::size_t free(std::size_t i) const noexcept { return slots + 2 + i; }
-  std::size_t yield(std::size_t i) const noexcept { return 2 * slots + 2 + i; }
+  std::size_t most(std::size_t i) const noexcept { return 2 * slots + 2 + i; }
+  std::size_t lightest(std::size_t i) const noexcept { return 3 * slots + 2 + i; }
+  std::size_t price(std::size_t i) const noexcept { return 4 * slots + 2 + i; }
+  // What it costs, at least, that so many units go of what some have.
+  std::int64_t least_cost(const std::int64_t* numbers, std::size_t i, std::int64_t units,
+                          bool by_weight) const {
+    if (numbers[most(i)] <= 0) return 0;
+    const std::int64_t sessions = (units - 1) / numbers[most(i)] + 1;
+    if (!by_weight) return sessions;
+    const Int128 weight = Int128{sessions} * -numbers[lightest(i)];
+    const std::int64_t by_price = weight_at(-numbers[price(i)], units, magnitudes[kind.needed[i]]);
+    return weight >= kMost ? kMost : std::max(static_cast<std::int64_t>(weight), by_price);
+  }
   std::span<std::int64_t> gain(std::uint32_t place) {
     return std::span(gains).subspan(place * (slots + 1), slots + 1);
   }
@@ -83,6 +101,7 @@ struct VictimIndex::Tree {
       agents.push_back(agent);
       firsts.push_back(kNobody);
       gains.resize(agents.size() * (slots + 1), 0);
+      holds.push_back(0);
     } else {
       place = unused.back();
       unused.pop_back();
@@ -108,12 +127,13 @@ struct VictimIndex::Tree {
   Kind kind;
   std::size_t slots;
   VictimTree bounds;
-  std::vector<unsigned> shifts;       // of yields, by needed slot
   std::vector<Spot> spots;            // of agents where somebody may be ended, by agent
   std::vector<AgentIndex> agents;     // by place; or AgentLog::kGone
   std::vector<std::uint32_t> unused;  // places
   std::vector<VictimKey> firsts;      // by place: of who has something of what is needed
   std::vector<std::int64_t> gains;    // by place: what they hold who may be ended, and containers
+  std::vector<std::uint64_t> holds;   // by place: slots that they hold anywhere, where weighed
+  Magnitudes magnitudes;              // that they were weighed by
   std::size_t built_from = 0;         // agents
   // Of the group's logs, as far as it has followed them. 0: nothing is known.
   std::uint64_t log_epoch = 0, settings_epoch = 0, tenants_epoch = 0;

@@ -49,7 +49,8 @@ void VictimIndex::Search::push(VictimTree::Node node) {
   if (counts_cost(index_.rules_)) {
     for (std::size_t i = 0; i < tree_->slots; ++i) {
       const std::int64_t missing = needs_[i] - std::max(numbers[tree_->free(i)], kAbsent);
-      cost = std::max(cost, cost_of(missing, numbers[tree_->yield(i)], tree_->shifts[i]));
+      if (missing <= 0) continue;
+      cost = std::max(cost, tree_->least_cost(numbers, i, missing, weighs(index_.rules_)));
     }
   }
   heap_.push_back({cost, first, node});

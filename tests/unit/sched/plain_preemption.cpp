@@ -9,6 +9,20 @@
 
 namespace bai::sched {
 
+namespace {
+
+constexpr std::int64_t kMostWeight = std::numeric_limits<std::int64_t>::max();
+
+// Of 2^60 the part that the units are of the power of two nearest to `all`.
+Int128 weight(std::int64_t units, std::int64_t all) {
+  if (all <= 0) return 0;
+  int power = 0;
+  while (Int128{all} * all >= Int128{2} << (2 * power)) ++power;
+  return (Int128{units} << 60) / (Int128{1} << power);
+}
+
+}  // namespace
+
 PlainPreemption::PlainPreemption(const ViewSource& source, Group& group, Ledger& ledger,
                                  const PreemptionRules& rules)
     : source_(source), view_(source), group_(group), ledger_(ledger), rules_(rules) {
@@ -31,11 +45,11 @@ PlainPreemption::PlainPreemption(const ViewSource& source, Group& group, Ledger&
 }
 
 void PlainPreemption::add_parts(Candidate& candidate, const Tenant& tenant) {
+  Int128 weighs = 0;
   for (const auto& kernel : tenant.kernels) {
     const Held& held = *source_.mirror.held(kernel->id).first;
     for (const SlotRequest& r : held.slots) {
-      const std::int64_t all = std::max<std::int64_t>(1, view_.group_capacity(r.slot));
-      candidate.weight += static_cast<std::int64_t>(Int128{r.units} * 1'000'000 / all);
+      weighs += weight(r.units, view_.group_capacity(r.slot));
     }
     const auto agent = group_.agents.find(kernel->agent);
     if (!agent) continue;
@@ -53,6 +67,7 @@ void PlainPreemption::add_parts(Candidate& candidate, const Tenant& tenant) {
                     });
     candidate.where.push_back(*agent);
   }
+  candidate.weight = static_cast<std::int64_t>(std::min<Int128>(weighs, kMostWeight));
   std::ranges::sort(candidate.where);
   candidate.where.erase(std::ranges::unique(candidate.where).begin(), candidate.where.end());
 }
@@ -200,14 +215,16 @@ std::optional<std::vector<PlainPreemption::Victim>> PlainPreemption::make_room(
 }
 
 bool PlainPreemption::is_less(std::span<const Victim> a, std::span<const Victim> b) const {
-  std::int64_t first = 0, second = 0;
+  Int128 first = 0, second = 0;
   if (rules_.order == PreemptionRules::Order::FewestSessions) {
-    first = static_cast<std::int64_t>(a.size());
-    second = static_cast<std::int64_t>(b.size());
+    first = a.size();
+    second = b.size();
   } else if (rules_.order == PreemptionRules::Order::SmallestResources) {
     for (const Victim v : a) first += candidates_[v].weight;
     for (const Victim v : b) second += candidates_[v].weight;
   }
+  first = std::min<Int128>(first, kMostWeight);
+  second = std::min<Int128>(second, kMostWeight);
   if (first != second) return first < second;
   return std::ranges::lexicographical_compare(a, b);
 }

@@ -1,9 +1,10 @@
 // What the index of victims keeps, and for how long.
+#include <limits>
 #include <span>
 
 #include "sched/preemption.hpp"
 #include "sched/victim_index_tree.hpp"
-#include "world.hpp"
+#include "timeline.hpp"
 
 namespace bai::test {
 
@@ -27,15 +28,18 @@ struct Users {
   }
 
   void run(std::uint64_t user, std::uint64_t agent) {
+    run(user, "a" + std::to_string(100 + agent % kAgents), {{"cpu", "1"}, {"mem", "1g"}});
+  }
+  void run(std::uint64_t user, const std::string& agent, const Texts& amounts) {
     Session row = w.draft();
     row.user = numbered<UserId>(user + 1);
     row.status = SessionStatus::Running;
     Kernel kernel;
     kernel.id = numbered<KernelId>(1'000'000 + ++last_kernel);
     kernel.session = row.id;
-    kernel.agent = AgentId("a" + std::to_string(100 + agent % kAgents));
+    kernel.agent = AgentId(agent);
     kernel.status = KernelStatus::Running;
-    kernel.occupied_slots = slots({{"cpu", "1"}, {"mem", "1g"}});
+    kernel.occupied_slots = slots(amounts);
     w.changes.insert(std::move(kernel));
     w.changes.insert(std::move(row));
   }
@@ -105,6 +109,74 @@ TEST_CASE("of trees those go that were not asked for the longest when they take 
     u.ask(larger, names);
   }
   CHECK(larger.builds() == 60);
+}
+
+TEST_CASE("magnitudes are the nearest powers of two") {
+  const std::vector<std::pair<std::int64_t, int>> expected = {
+      {1, 0},
+      {2, 1},
+      {3, 2},
+      {5, 2},
+      {6, 3},
+      {11, 3},
+      {12, 4},
+      {64'000, 16},
+      {90'509, 16},
+      {92'682, 17},
+      {std::int64_t{3} << 40, 42},
+      {std::numeric_limits<std::int64_t>::max(), 63}};
+  for (const auto& [units, magnitude] : expected) {
+    CAPTURE(units);
+    CHECK(sched::magnitude_of(units) == magnitude);
+  }
+  CHECK(sched::magnitude_of(0) == sched::Magnitudes::kNone);
+  CHECK(sched::magnitude_of(-5) == sched::Magnitudes::kNone);
+}
+
+TEST_CASE("what units weigh at a session's price is never more than the session") {
+  Draw draw(1);
+  std::size_t exact = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    const auto magnitude = static_cast<std::uint8_t>(draw(0, 60));
+    const std::int64_t units = draw(1, std::int64_t{1} << draw(0, 50));
+    const std::int64_t weight = draw(0, 1) == 0
+                                    ? draw(0, std::int64_t{1} << 60)
+                                    : static_cast<std::int64_t>(std::min<sched::Int128>(
+                                          sched::kMost, sched::Int128{units} << 60 >> magnitude));
+    const std::int64_t price = sched::price_of(weight, units, magnitude);
+    CHECK(sched::weight_at(price, units, magnitude) <= weight);
+    exact += sched::weight_at(price, units, magnitude) == weight ? 1 : 0;
+    const std::int64_t some = draw(0, units);
+    CHECK(sched::Int128{sched::weight_at(price, some, magnitude)} * units <=
+          sched::Int128{weight} * some + units);
+  }
+  CHECK(exact > 10'000);
+}
+
+TEST_CASE("trees stay when the resource group has more or less, and read again whom it concerns") {
+  Users u(30);
+  u.rules.victim_scope = sched::PreemptionRules::Scope::ResourceGroup;
+  u.rules.order = sched::PreemptionRules::Order::SmallestResources;
+  u.w.agent("b", {{"cpu", "80"}, {"mem", "80g"}, {"cuda.device", "1"}});
+  u.run(1, "b", {{"cpu", "1"}, {"cuda.device", "1"}});
+  u.feed();
+  sched::VictimIndex index;
+  u.ask(index, {"cpu"}, 29);
+  CHECK(index.builds() == 1);
+  const auto change = [&](const std::string& agent, bool takes_sessions) {
+    u.w.changes.update<Agent>(AgentId(agent), [&](Agent& a) { a.schedulable = takes_sessions; });
+    u.feed();
+    const std::uint64_t before = index.looked_at();
+    u.ask(index, {"cpu"}, 29);
+    CHECK(index.builds() == 1);
+    return index.looked_at() - before;
+  };
+  CHECK(change("a100", false) == 0);
+  CHECK(change("a100", true) == 0);
+  CHECK(change("b", false) == 1);  // nobody has the device any more
+  CHECK(change("b", true) == 1);
+  for (int a = 0; a < 20; ++a) change("a" + std::to_string(100 + a), false);
+  CHECK(change("a120", false) < 42);
 }
 
 }  // namespace bai::test
