@@ -27,12 +27,20 @@ Change inserted(E row) {
 
 SlotMap cores(std::int64_t count) { return {{"cpu", Amount{count * 1000}}}; }
 
-// Every agent has sessions that take all of it and said how long they run: eight alike, or `mixed`
-// ones of one to sixteen cores, some of which nobody may end.
+struct Load {
+  bool mixed = false;     // sessions of one to sixteen cores, some of which nobody may end
+  bool unsteady = false;  // the first agent stops and begins to take sessions, by turns
+  // So many projects of a cohort hold everything; another one, which holds nothing, may have a
+  // twentieth of it. That is missing in what so many of them may hold.
+  std::int64_t projects = 0, borrowing = 0;
+};
+
+// Every agent has sessions that take all of it and said how long they run: eight alike, or mixed
+// ones.
 class FullCluster {
  public:
-  FullCluster(std::int64_t agents, const ResourceGroup& settings, bool explain, bool mixed = false)
-      : mixed_(mixed), planner_(policies(), limits(explain)) {
+  FullCluster(std::int64_t agents, const ResourceGroup& settings, bool explain, Load load = {})
+      : load_(load), planner_(policies(), limits(explain)) {
     changes_.push_back(inserted(settings));
     for (std::int64_t a = 0; a < agents; ++a) {
       Agent row;
@@ -41,21 +49,24 @@ class FullCluster {
       row.architecture = "x86_64";
       row.available_slots = cores(kCores);
       row.labels.set("rack", fmt::format("{:05}", a / 40));
-      changes_.push_back(inserted(std::move(row)));
+      changes_.push_back(inserted(row));
+      if (a == 0) first_ = row;
       for (std::int64_t left = kCores; left > 0;) {
         const std::int64_t size =
-            mixed_ ? std::min(left, 1 + static_cast<std::int64_t>(random_() % 16))
-                   : kCores / kPerAgent;
+            load_.mixed ? std::min(left, 1 + static_cast<std::int64_t>(random_() % 16))
+                        : kCores / kPerAgent;
         running_.push_back(start_on(agent(a), size));
         left -= size;
       }
     }
+    if (load_.projects > 0) lend(agents * kCores);
   }
 
   void wait(std::int64_t count, std::int64_t job_priority = 0, std::int64_t kernels = 1) {
     for (std::int64_t i = 0; i < count; ++i) {
       Session row = draft();
       row.job_priority = job_priority;
+      if (load_.projects > 0) row.project = numbered<ProjectId>(1);
       if (kernels > 1) row.cluster_mode = ClusterMode::MultiNode;
       for (std::int64_t rank = 0; rank < kernels; ++rank) {
         Kernel kernel;
@@ -90,7 +101,14 @@ class FullCluster {
       const Running gone = running_[at];
       changes_.push_back({EntityKind::Session, gone.session, nullptr, false});
       changes_.push_back({EntityKind::Kernel, gone.kernel, nullptr, false});
+      project_ = gone.session->project;
       running_[at] = start_on(gone.kernel->agent, gone.cores);
+      if (load_.unsteady) {
+        const Agent before = first_;
+        first_.schedulable = !first_.schedulable;
+        changes_.push_back({EntityKind::Agent, std::make_shared<const Agent>(before),
+                            std::make_shared<const Agent>(first_), false});
+      }
     }
     planner_.feed({++version_}, changes_);
     changes_.clear();
@@ -109,6 +127,30 @@ class FullCluster {
     return limits;
   }
   static AgentId agent(std::int64_t number) { return AgentId(fmt::format("agent-{:06}", number)); }
+
+  // The lender is project 1; what each of the others holds is its own, but for the borrowers.
+  void lend(std::int64_t all) {
+    std::vector<std::int64_t> held(static_cast<std::size_t>(load_.projects) + 2, 0);
+    for (std::size_t i = 0; i < running_.size(); ++i) {
+      held[2 + i % static_cast<std::size_t>(load_.projects)] += running_[i].cores;
+    }
+    for (std::int64_t p = 1; p < load_.projects + 2; ++p) {
+      const std::int64_t holds = held[static_cast<std::size_t>(p)];
+      const bool borrows = p >= 2 && p < 2 + load_.borrowing;
+      Project row;
+      row.id = numbered<ProjectId>(static_cast<std::uint64_t>(p));
+      row.cohort = "all";
+      row.total_resource_slots = cores(p == 1    ? all / 20
+                                       : borrows ? holds - all / 20 / load_.borrowing
+                                                 : holds);
+      changes_.push_back(inserted(std::move(row)));
+      Usage usage;
+      usage.id = usage_key(ScopeKind::Project,
+                           to_string(numbered<ProjectId>(static_cast<std::uint64_t>(p))));
+      usage.slots = cores(holds);
+      changes_.push_back(inserted(std::move(usage)));
+    }
+  }
 
   struct Running {
     std::shared_ptr<const Session> session;
@@ -131,7 +173,12 @@ class FullCluster {
     Session row = draft();
     row.status = SessionStatus::Running;
     row.starts_at = now();
-    if (mixed_) {
+    row.project = project_;
+    if (version_ == 0 && load_.projects > 0) {
+      row.project =
+          numbered<ProjectId>(2 + running_.size() % static_cast<std::size_t>(load_.projects));
+    }
+    if (load_.mixed) {
       row.is_preemptible = random_() % 4 != 0;
       row.job_priority = static_cast<std::int64_t>(random_() % 3);
       if (version_ == 0) {
@@ -152,7 +199,9 @@ class FullCluster {
   }
 
   std::mt19937_64 random_{42};
-  bool mixed_;
+  Load load_;
+  Agent first_;
+  ProjectId project_;  // of who starts next
   Planner planner_;
   std::vector<Running> running_;
   std::uint64_t last_id_ = 0, version_ = 0;
@@ -196,8 +245,26 @@ void preemption_mixed(benchmark::State& state, const char* order, std::int64_t k
   group.policy_options =
       Json::object({{"preemption", Json::object({{"enabled", true}, {"order", order}})}});
   if (in_racks) group.policy_options.set("topology", Json(Json::Array{Json("rack")}));
-  FullCluster cluster(state.range(0), group, false, true);
+  FullCluster cluster(state.range(0), group, false, {.mixed = true});
   cluster.wait(20, 2, kernels);
+  run(state, cluster);
+}
+
+// The same while what the resource group has changes from pass to pass.
+void preemption_unsteady(benchmark::State& state, const char* order) {
+  ResourceGroup group = settings(QueueDiscipline::SkipAhead);
+  group.policy_options =
+      Json::object({{"preemption", Json::object({{"enabled", true}, {"order", order}})}});
+  FullCluster cluster(state.range(0), group, false, {.mixed = true, .unsteady = true});
+  cluster.wait(20, 2);
+  run(state, cluster);
+}
+
+// Nine projects hold what they lend each other; one wants back what some of them have borrowed.
+void reclaim(benchmark::State& state, std::int64_t borrowing) {
+  FullCluster cluster(state.range(0), settings(QueueDiscipline::SkipAhead), false,
+                      {.mixed = true, .projects = 9, .borrowing = borrowing});
+  cluster.wait(20);
   run(state, cluster);
 }
 
@@ -226,6 +293,9 @@ BENCHMARK_CAPTURE(preemption_mixed, oldest, "oldest", 1)->Apply(many);
 BENCHMARK_CAPTURE(preemption_mixed, newest, "newest", 1)->Apply(many);
 BENCHMARK_CAPTURE(preemption_mixed, fewest, "fewest-sessions", 1)->Apply(few);
 BENCHMARK_CAPTURE(preemption_mixed, smallest, "smallest-resources", 1)->Apply(few);
+BENCHMARK_CAPTURE(preemption_unsteady, smallest, "smallest-resources")->Apply(few);
+BENCHMARK_CAPTURE(reclaim, one_borrows, 1)->Apply(few);
+BENCHMARK_CAPTURE(reclaim, all_borrow, 9)->Apply(few);
 BENCHMARK_CAPTURE(preemption_mixed, gang_of_8, "oldest", 8)->Apply(few);
 BENCHMARK_CAPTURE(preemption_mixed, gang_in_rack, "oldest", 8, true)->Apply(few);
 BENCHMARK_CAPTURE(preemption_mixed, gang_in_rack_fewest, "fewest-sessions", 8, true)->Apply(few);

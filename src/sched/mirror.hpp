@@ -21,6 +21,7 @@
 #include "model/changeset.hpp"
 #include "sched/agent_log.hpp"
 #include "sched/agent_table.hpp"
+#include "sched/borrower_book.hpp"
 #include "sched/change_log.hpp"
 #include "sched/cohorts.hpp"
 #include "sched/index/placement_index.hpp"
@@ -75,6 +76,7 @@ struct Group {
   AgentLog ends;                           // where something is now expected to end at another time
   AgentLog tenants;                        // where others may be ended now, or in another order
   VictimIndex victims;                     // of `agents`; follows them when it is asked
+  BorrowerBook borrowers;                  // the same, for sessions of all resource groups
   std::set<PendingIndex> in_reservations;  // queued sessions that name one
   std::size_t pending = 0;
   std::vector<Arrival> arrivals;  // queued, or queued anew, since the planner last looked
@@ -105,6 +107,9 @@ class Mirror {
   const LabelRule& label_rule(std::uint32_t at) const { return label_rules_[at]; }
   const std::string& topology_name(std::uint32_t at) const { return topology_names_[at]; }
   const Tenancy& tenancy() const noexcept { return tenancy_; }
+  // Sessions that may be ended now, or no longer, or look otherwise to who chooses among them, or
+  // hold something else.
+  const ChangeLog<SessionId>& victim_changes() const noexcept { return victim_changes_; }
   const ReservationBook& reservations() const noexcept { return reservations_; }
   // That the session names; null: none.
   const ReservationRecord* reservation_of(const SessionId& session) const noexcept;
@@ -233,7 +238,8 @@ class Mirror {
   std::vector<PendingIndex> free_places_;
   std::vector<PendingIndex> touched_;
   std::vector<SessionId> stirred_;  // in this feed: others may be ended now, or look otherwise
-  bool estimates_stale_ = false;    // a lifetime that somebody's estimate rests on may have changed
+  ChangeLog<SessionId> victim_changes_;
+  bool estimates_stale_ = false;  // a lifetime that somebody's estimate rests on may have changed
   struct HeldEntry {
     Held held;
     std::uint32_t group = kNone;  // whose `held` it is in

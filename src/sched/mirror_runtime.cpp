@@ -121,6 +121,7 @@ void Mirror::note_tenants() {
   std::ranges::sort(stirred_);
   stirred_.erase(std::ranges::unique(stirred_).begin(), stirred_.end());
   for (const SessionId& session : stirred_) {
+    victim_changes_.note(session);
     const Tenant* tenant = tenancy_.tenant(session);
     if (tenant == nullptr) continue;
     for (const auto& kernel : tenant->kernels) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <tuple>
-#include <unordered_set>
 #include <utility>
 
 #include "model/devices.hpp"
@@ -12,7 +11,7 @@ namespace bai::sched {
 Preemption::Preemption(const ViewSource& source, Group& group, Ledger& ledger,
                        const PreemptionRules& rules)
     : source_(source), view_(source), group_(group), ledger_(ledger), rules_(rules) {
-  taken_steps_ = group_.victims.looked_at();
+  taken_steps_ = group_.victims.looked_at() + group_.borrowers.looked_at();
   if (rules_.order == PreemptionRules::Order::SmallestResources) magnitudes_ = Magnitudes(view_);
 }
 
@@ -117,18 +116,21 @@ bool Preemption::yields(const Session& row, Timestamp& due) const {
 bool Preemption::may_be_taken(const Candidate& candidate) const {
   if (candidate.leaving || candidate.claimed) return false;
   Timestamp due;
-  return (by_priority_ && yields(*candidate.row, due)) || (reclaims_ && candidate.borrows);
+  return (by_priority_ && yields(*candidate.row, due)) || gives_back(candidate);
 }
 
 bool Preemption::consider(const PendingSession& session, const AgentFilter& filter,
                           const CohortShare* reclaims, bool by_priority, Timestamp& due) {
   session_ = &session;
-  reclaims_ = reclaims != nullptr;
   by_priority_ = by_priority;
   borrowers_.clear();
-  if (reclaims_) return consider_all(*reclaims, due);
+  asked_.clear();
+  const auto& requirements = view_.request(session).requirements;
+  if (reclaims != nullptr) {
+    return consider_borrowers(*reclaims, requirements, filter.container_limit, due);
+  }
   if (filter.strict) return consider_on(filter.designated, due);
-  for (const Requirement& requirement : view_.request(session).requirements) {
+  for (const Requirement& requirement : requirements) {
     const auto outlook = group_.victims.outlook(question(requirement, filter.container_limit));
     if (outlook.due) due = *outlook.due;  // whatever the requirement
     if (outlook.anybody) return true;
@@ -148,8 +150,8 @@ bool Preemption::consider_on(std::span<const AgentIndex> agents, Timestamp& due)
 
 VictimIndex::Question Preemption::question(const Requirement& requirement,
                                            std::uint32_t container_limit) const {
-  return {source_,     rules_,         view_.owner(*session_), session_->job_priority,
-          requirement, container_limit};
+  return {source_,     rules_,          view_.owner(*session_), session_->job_priority,
+          requirement, container_limit, by_priority_,           asked_};
 }
 
 void Preemption::shift(Victim victim, int sign) {
@@ -163,8 +165,13 @@ void Preemption::release_leaving() {
   for (const Victim v : claimed_) shift(v, -1);
 }
 
+void Preemption::collect_all() {
+  if (std::exchange(has_all_, true)) return;
+  for (const auto& [key, held] : group_.held) candidate(held->session);
+}
+
 void Preemption::release_eligible(std::span<const Victim> except) {
-  collect_all(reclaims_);
+  collect_all();
   for (Victim v = 0; v < candidates_.size(); ++v) {
     if (may_be_taken(candidates_[v]) && std::ranges::find(except, v) == except.end()) shift(v, -1);
   }
@@ -307,19 +314,6 @@ std::optional<Preemption::Choice> Preemption::choose(const Requirement& requirem
     try_all(filter.designated);
   } else if (filter.within != nullptr) {
     try_all(*filter.within);
-  } else if (reclaims_ && (rules_.order == PreemptionRules::Order::FewestSessions ||
-                           rules_.order == PreemptionRules::Order::SmallestResources)) {
-    try_all(agents_);
-  } else if (reclaims_) {
-    // By the first who would go: nobody goes before the first who may be ended there.
-    std::unordered_set<AgentIndex> seen;
-    for (const Victim v : order_) {
-      if (!may_be_taken(candidates_[v]) || std::ranges::find(claimed, v) != claimed.end()) continue;
-      if (best && candidates_[best->victims.front()].key < candidates_[v].key) break;
-      for (const AgentIndex agent : candidates_[v].where) {
-        if (seen.insert(agent).second) try_agent(agent, requirement, filter, claimed, best);
-      }
-    }
   } else {
     auto search = group_.victims.search(question(requirement, filter.container_limit));
     while (const auto bound = search.next()) {
@@ -338,13 +332,14 @@ void Preemption::claim(std::span<const Victim> victims) {
   for (const Victim v : victims) {
     if (std::exchange(candidates_[v].claimed, true)) continue;
     claimed_.push_back(v);
+    count_going(candidates_[v]);
     group_.victims.claim(id(v));
     note(candidates_[v]);
   }
 }
 
 std::uint64_t Preemption::take_steps() {
-  const std::uint64_t steps = steps_ + group_.victims.looked_at();
+  const std::uint64_t steps = steps_ + group_.victims.looked_at() + group_.borrowers.looked_at();
   return steps - std::exchange(taken_steps_, steps);
 }
 

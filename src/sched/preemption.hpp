@@ -18,7 +18,7 @@ namespace bai::sched {
 
 // One resource group's, for one pass. Sessions that run and may be ended, in the order in which
 // they are taken: those with the lowest job priority first, then as the rules say. They are looked
-// at when it comes to them; where quota is taken back, all of them.
+// at when it comes to them.
 class Preemption {
  public:
   using Victim = std::size_t;  // in no order
@@ -84,9 +84,14 @@ class Preemption {
     std::vector<std::int64_t> units;  // by slot, of all its kernels
     std::int64_t weight = 0;          // how much of the resource group it holds, where asked
     bool leaving = false, claimed = false;
-    bool borrows = false;  // may be ended for who takes back quota
   };
   using Amounts = std::vector<std::int64_t>;  // by slot
+  // A project of the cohort that is looked at.
+  struct Lent {
+    Borrower who;
+    Amounts used;  // without who leaves
+    const std::vector<std::pair<SlotIndex, std::int64_t>>* own = nullptr;
+  };
 
   std::optional<Victim> candidate(const SessionId& session);
   void add_parts(Candidate& candidate, const Tenant& tenant);
@@ -96,11 +101,16 @@ class Preemption {
   bool may_be_taken(const Candidate& candidate) const;
   bool yields(const Session& row, Timestamp& due) const;
   bool consider_on(std::span<const AgentIndex> agents, Timestamp& due);
+  void collect_all();
   // preemption_quota.cpp
-  bool consider_all(const CohortShare& reclaims, Timestamp& due);
-  void collect_all(bool other_groups);
-  bool is_borrower(const Candidate& candidate) const;
-  Amounts missing_quota(const PendingSession& session, const CohortShare& cohort) const;
+  bool consider_borrowers(const CohortShare& reclaims, std::span<const Requirement> requirements,
+                          std::uint32_t container_limit, Timestamp& due);
+  bool gives_back(const Candidate& candidate) const;
+  const std::map<ProjectId, Amounts>& going();
+  void count_going(const Candidate& candidate);
+  std::optional<Victim> next_of(const ProjectId& project, SlotIndex slot,
+                                const std::optional<VictimKey>& after);
+  Amounts missing_quota(const PendingSession& session, const CohortShare& cohort);
   std::int64_t cost_of(std::span<const Victim> victims) const;
   VictimIndex::Question question(const Requirement& requirement,
                                  std::uint32_t container_limit) const;
@@ -122,15 +132,14 @@ class Preemption {
   std::unordered_map<SessionId, std::optional<Victim>> known_;  // sessions looked at
   std::unordered_map<AgentIndex, std::vector<Victim>> on_agent_;
   std::optional<std::vector<Victim>> leaving_;
-  bool has_all_ = false, has_others_ = false;  // candidates; those of other resource groups
-  std::vector<AgentIndex> agents_;             // once it has all: where candidates are
-  std::vector<Victim> order_;                  // once it has all
+  bool has_all_ = false;  // candidates of the resource group
   std::vector<Victim> claimed_;
   const PendingSession* session_ = nullptr;  // for whom
-  bool reclaims_ = false, by_priority_ = false;
+  bool by_priority_ = false;
   std::uint64_t steps_ = 0, taken_steps_ = 0;
-  // Of the projects of the cohort that is looked at: what they use, without who leaves.
-  std::map<ProjectId, std::pair<Amounts, const Cohorts::Member*>> borrowers_;
+  std::optional<std::map<ProjectId, Amounts>> going_;  // once asked for
+  std::vector<Lent> borrowers_;                        // ordered; those with more than their own
+  std::vector<Borrower> asked_;                        // the same
 };
 
 }  // namespace bai::sched

@@ -8,89 +8,98 @@ namespace bai::sched {
 
 namespace {
 
-std::int64_t at(const std::vector<std::int64_t>& amounts, SlotIndex slot) {
+using Amounts = std::vector<std::int64_t>;  // by slot
+
+std::int64_t at(const Amounts& amounts, SlotIndex slot) {
   return slot < amounts.size() ? amounts[slot] : 0;
 }
 
-void add(std::vector<std::int64_t>& amounts, const std::vector<std::int64_t>& more, int sign) {
+void add(Amounts& amounts, const Amounts& more, int sign) {
   if (amounts.size() < more.size()) amounts.resize(more.size(), 0);
   for (std::size_t slot = 0; slot < more.size(); ++slot) amounts[slot] += sign * more[slot];
 }
 
 }  // namespace
 
-// Whoever borrows may be anywhere.
-void Preemption::collect_all(bool other_groups) {
-  const auto collect = [&](const Group& group) {
-    for (const auto& [key, held] : group.held) candidate(held->session);
-  };
-  const bool is_new = !has_all_ || (other_groups && !has_others_);
-  if (!std::exchange(has_all_, true)) collect(group_);
-  if (other_groups && !std::exchange(has_others_, true)) {
-    for (const auto& [name, number] : source_.mirror.groups()) {
-      if (name != group_.name) collect(source_.mirror.group(number));
-    }
-  }
-  if (!is_new) return;
-  order_.clear();
-  agents_.clear();
-  for (Victim v = 0; v < candidates_.size(); ++v) {
-    if (candidates_[v].leaving) continue;
-    order_.push_back(v);
-    agents_.insert(agents_.end(), candidates_[v].where.begin(), candidates_[v].where.end());
-  }
-  sort(order_);
-  std::ranges::sort(agents_);
-  agents_.erase(std::ranges::unique(agents_).begin(), agents_.end());
+bool Preemption::gives_back(const Candidate& candidate) const {
+  const auto it = std::ranges::lower_bound(borrowers_, candidate.row->project, {},
+                                           [](const Lent& lent) { return lent.who.project; });
+  return it != borrowers_.end() && it->who.project == candidate.row->project &&
+         std::ranges::any_of(it->who.slots,
+                             [&](SlotIndex slot) { return at(candidate.units, slot) > 0; });
 }
 
-bool Preemption::is_borrower(const Candidate& candidate) const {
-  const auto it = borrowers_.find(candidate.row->project);
-  if (it == borrowers_.end()) return false;
-  const auto& [used, member] = it->second;
-  return std::ranges::any_of(member->nominal, [&](const auto& own) {
-    return at(candidate.units, own.first) > 0 && at(used, own.first) > own.second;
-  });
+// What comes free of the quota of each project without anybody being ended for it: sessions leave,
+// or have been claimed.
+const std::map<ProjectId, Preemption::Amounts>& Preemption::going() {
+  if (going_) return *going_;
+  going_.emplace();
+  for (const SessionId& session : source_.mirror.tenancy().leaving()) {
+    if (const auto victim = candidate(session)) count_going(candidates_[*victim]);
+  }
+  for (const Victim victim : claimed_) count_going(candidates_[victim]);
+  return *going_;
 }
 
-bool Preemption::consider_all(const CohortShare& reclaims, Timestamp& due) {
-  collect_all(true);
+void Preemption::count_going(const Candidate& candidate) {
+  if (!going_ || candidate.row->type == SessionType::System) return;
+  add((*going_)[candidate.row->project], candidate.units, 1);
+}
+
+// The projects of the cohort that hold more than their own, and whether anybody may be ended.
+bool Preemption::consider_borrowers(const CohortShare& reclaims,
+                                    std::span<const Requirement> requirements,
+                                    std::uint32_t container_limit, Timestamp& due) {
   for (const auto& [id, member] : *source_.mirror.cohorts().members(reclaims.name)) {
+    ++steps_;
     if (id == view_.owner(*session_).project) continue;
-    auto& [used, row] = borrowers_[id];
-    used = source_.mirror.scope(member.scope).units;
-    if (const Scope* granted = ledger_.granted(member.scope)) add(used, granted->units, 1);
-    row = &member;
-  }
-  for (const Candidate& candidate : candidates_) {
-    const auto it = borrowers_.find(candidate.row->project);
-    if (it == borrowers_.end() || !(candidate.leaving || candidate.claimed) ||
-        candidate.row->type == SessionType::System) {
-      continue;
+    Lent lent;
+    lent.used = source_.mirror.scope(member.scope).units;
+    if (const Scope* granted = ledger_.granted(member.scope)) add(lent.used, granted->units, 1);
+    if (const auto it = going().find(id); it != going().end()) add(lent.used, it->second, -1);
+    for (const auto& [slot, own] : member.nominal) {
+      if (at(lent.used, slot) > own) lent.who.slots.push_back(slot);
     }
-    add(it->second.first, candidate.units, -1);
+    if (lent.who.slots.empty()) continue;
+    std::ranges::sort(lent.who.slots);
+    lent.who.project = id;
+    lent.own = &member.nominal;
+    borrowers_.push_back(std::move(lent));
   }
+  group_.borrowers.follow(source_.mirror, rules_, magnitudes_);
+  for (const Lent& lent : borrowers_) asked_.push_back(lent.who);
   bool any = false;
-  for (Candidate& candidate : candidates_) {
-    candidate.borrows = is_borrower(candidate);
-    if (candidate.leaving || candidate.claimed) continue;
-    any = any || candidate.borrows;
-    if (by_priority_ && yields(*candidate.row, due)) any = true;
+  for (const Requirement& requirement : requirements) {
+    const auto outlook = group_.victims.outlook(question(requirement, container_limit));
+    if (outlook.due) due = *outlook.due;  // whatever the requirement
+    any = any || outlook.anybody;
   }
-  steps_ += candidates_.size();
+  for (const Borrower& borrower : asked_) {
+    for (const SlotIndex slot : borrower.slots) any = any || next_of(borrower.project, slot, {});
+  }
   return any;
 }
 
+// The first of the project's sessions from that one on who has some of the slot and is nobody's.
+std::optional<Preemption::Victim> Preemption::next_of(const ProjectId& project, SlotIndex slot,
+                                                      const std::optional<VictimKey>& after) {
+  const auto& sessions = group_.borrowers.sessions(source_.mirror, project, slot);
+  for (auto it = after ? sessions.upper_bound(*after) : sessions.begin(); it != sessions.end();
+       ++it) {
+    ++steps_;
+    const auto victim = candidate(it->id);
+    if (victim && !candidates_[*victim].claimed) return victim;
+  }
+  return std::nullopt;
+}
+
 Preemption::Amounts Preemption::missing_quota(const PendingSession& session,
-                                              const CohortShare& cohort) const {
+                                              const CohortShare& cohort) {
   Amounts missing(cohort.held.size(), 0);
   const auto& members = *source_.mirror.cohorts().members(cohort.name);
   Amounts leaving;
-  for (const Candidate& candidate : candidates_) {
-    if ((candidate.leaving || candidate.claimed) && candidate.row->type != SessionType::System &&
-        members.contains(candidate.row->project)) {
-      add(leaving, candidate.units, 1);
-    }
+  for (const auto& [project, units] : going()) {
+    if (members.contains(project)) add(leaving, units, 1);
   }
   for (const SlotRequest& r : view_.request(session).total) {
     if (cohort.nominal[r.slot] == CohortShare::kUnlimited) continue;
@@ -102,26 +111,42 @@ Preemption::Amounts Preemption::missing_quota(const PendingSession& session,
 std::optional<std::vector<Preemption::Victim>> Preemption::cover_quota(
     const PendingSession& session, const CohortShare& cohort) {
   Amounts missing = missing_quota(session, cohort);
-  const auto lacks = [&] {
-    return std::ranges::any_of(missing, [](std::int64_t units) { return units > 0; });
+  // Of each project and slot of which it has too much, who comes next.
+  struct Next {
+    Lent* lent = nullptr;
+    SlotIndex slot = 0;
+    std::int64_t own = 0;
+    std::optional<Victim> victim;
   };
-  std::vector<Victim> victims;
-  for (const Victim v : order_) {
-    if (!lacks()) break;
-    const Candidate& candidate = candidates_[v];
-    const auto it = borrowers_.find(candidate.row->project);
-    if (!may_be_taken(candidate) || it == borrowers_.end()) continue;
-    auto& [used, member] = it->second;
-    const bool helps = std::ranges::any_of(member->nominal, [&](const auto& own) {
-      return at(missing, own.first) > 0 && at(candidate.units, own.first) > 0 &&
-             at(used, own.first) > own.second;
-    });
-    if (!helps) continue;
-    add(missing, candidate.units, -1);
-    add(used, candidate.units, -1);
-    victims.push_back(v);
+  std::vector<Next> heads;
+  for (Lent& lent : borrowers_) {
+    for (const auto& [slot, own] : *lent.own) {
+      if (at(missing, slot) <= 0 || at(lent.used, slot) <= own) continue;
+      heads.push_back({&lent, slot, own, next_of(lent.who.project, slot, {})});
+    }
   }
-  if (lacks()) return std::nullopt;
+  std::vector<Victim> victims;
+  for (;;) {
+    Next* first = nullptr;
+    for (Next& next : heads) {
+      if (at(missing, next.slot) <= 0 || at(next.lent->used, next.slot) <= next.own) continue;
+      while (next.victim && std::ranges::find(victims, *next.victim) != victims.end()) {
+        const VictimKey key = candidates_[*next.victim].key;
+        next.victim = next_of(next.lent->who.project, next.slot, key);
+      }
+      if (!next.victim) continue;
+      const VictimKey& key = candidates_[*next.victim].key;
+      if (first == nullptr || key < candidates_[*first->victim].key) first = &next;
+    }
+    if (first == nullptr) break;
+    const Victim victim = *first->victim;
+    add(missing, candidates_[victim].units, -1);
+    add(first->lent->used, candidates_[victim].units, -1);
+    victims.push_back(victim);
+  }
+  if (std::ranges::any_of(missing, [](std::int64_t units) { return units > 0; })) {
+    return std::nullopt;
+  }
   return victims;
 }
 

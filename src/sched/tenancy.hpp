@@ -94,6 +94,15 @@ class Tenancy {
     const auto it = victims_.find(group);
     return it == victims_.end() ? nullptr : &it->second;
   }
+  // Calls `visit` with the project's sessions that run and may be ended, whatever their resource
+  // group, until it answers false; so does this then.
+  template <class Visit>
+  bool for_each_victim_of(const ProjectId& project, Visit&& visit) const {
+    for (const auto& [group, victims] : victims_) {
+      if (!victims.for_each_of(project, visit)) return false;
+    }
+    return true;
+  }
   bool is_victim(const SessionId& session) const {
     const Tenant* known = tenant(session);
     return known != nullptr && known->row != nullptr && may_be_ended(*known->row);

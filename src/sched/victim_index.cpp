@@ -22,13 +22,17 @@ VictimIndex::~VictimIndex() = default;
 VictimIndex::Tree* VictimIndex::refreshed(const Question& question) {
   const Group& group = question.source.group;
   const Victims* victims = question.source.mirror.tenancy().victims(group.name);
-  if (!question.rules.enabled || victims == nullptr) return nullptr;
-  const auto above = victims->by_priority.lower_bound(question.job_priority);
-  if (above == victims->by_priority.begin()) return nullptr;
+  Kind kind;
+  kind.by_priority = false;
+  if (question.by_priority && question.rules.enabled && victims != nullptr) {
+    const auto above = victims->by_priority.lower_bound(question.job_priority);
+    kind.by_priority = above != victims->by_priority.begin();
+    if (kind.by_priority) kind.highest = std::prev(above)->first;
+  }
+  if (!kind.by_priority && question.borrowers.empty()) return nullptr;
   if (rules_ != question.rules) trees_->clear();
   rules_ = question.rules;
   if (weighs(rules_)) magnitudes_ = Magnitudes(SchedView(question.source));
-  Kind kind;
   kind.architecture = question.requirement.architecture;
   for (const SlotRequest& r : question.requirement.slots) {
     if (r.units > 0) kind.needed.push_back(r.slot);
@@ -36,22 +40,22 @@ VictimIndex::Tree* VictimIndex::refreshed(const Question& question) {
   std::ranges::sort(kind.needed);
   kind.needed.erase(std::ranges::unique(kind.needed).begin(), kind.needed.end());
   kind.counts_containers = question.container_limit != kNoContainerLimit;
-  kind.highest = std::prev(above)->first;
+  kind.borrowers.assign(question.borrowers.begin(), question.borrowers.end());
   using Of = PreemptionRules::Scope;
-  if (rules_.victim_scope == Of::User) kind.user = question.owner.user;
-  if (rules_.victim_scope == Of::Project) kind.project = question.owner.project;
-  if (rules_.victim_scope == Of::Domain) kind.domain = question.owner.domain;
+  if (kind.by_priority) {
+    if (rules_.victim_scope == Of::User) kind.user = question.owner.user;
+    if (rules_.victim_scope == Of::Project) kind.project = question.owner.project;
+    if (rules_.victim_scope == Of::Domain) kind.domain = question.owner.domain;
+  }
   Tree& tree = trees_->of(kind, rules_);
   catch_up(tree, question);
-  trees_->settle(std::max(entries_kept_, kEntriesPerVictim * victims->by_user.size()));
+  const std::size_t count = victims != nullptr ? victims->by_user.size() : 0;
+  trees_->settle(std::max(entries_kept_, kEntriesPerVictim * count));
   return &tree;
 }
 
 void VictimIndex::build(Tree& tree, const Question& question) {
   ++builds_;
-  const Group& group = question.source.group;
-  const AgentTable& agents = group.agents;
-  const Victims& victims = *question.source.mirror.tenancy().victims(group.name);
   tree.bounds.clear();
   tree.spots.clear();
   tree.agents.clear();
@@ -59,9 +63,21 @@ void VictimIndex::build(Tree& tree, const Question& question) {
   tree.firsts.clear();
   tree.gains.clear();
   tree.holds.clear();
+  const std::vector<AgentIndex> where = where_victims_are(tree.kind, question);
+  for (const AgentIndex agent : where) read(tree, question, agent);
+  tree.built_from = where.size();
+  tree.bounds.follow_all();
+}
+
+// All agents where nothing says less.
+std::vector<AgentIndex> VictimIndex::where_victims_are(const Kind& kind,
+                                                       const Question& question) const {
+  const Group& group = question.source.group;
+  const AgentTable& agents = group.agents;
+  const Tenancy& tenancy = question.source.mirror.tenancy();
   std::vector<AgentIndex> where;
   const auto add = [&](const SessionId& id) {
-    const Tenant* tenant = question.source.mirror.tenancy().tenant(id);
+    const Tenant* tenant = tenancy.tenant(id);
     if (tenant == nullptr) return true;
     for (const auto& kernel : tenant->kernels) {
       if (const auto agent = agents.find(kernel->agent)) where.push_back(*agent);
@@ -69,18 +85,22 @@ void VictimIndex::build(Tree& tree, const Question& question) {
     return where.size() < agents.size();
   };
   using Of = PreemptionRules::Scope;
-  const bool is_known =
-      (rules_.victim_scope == Of::User && victims.for_each_of(question.owner.user, add)) ||
-      (rules_.victim_scope == Of::Project && victims.for_each_of(question.owner.project, add));
+  bool is_known = true;
+  if (kind.by_priority) {
+    const Victims& victims = *tenancy.victims(group.name);
+    is_known = (rules_.victim_scope == Of::User && victims.for_each_of(kind.user, add)) ||
+               (rules_.victim_scope == Of::Project && victims.for_each_of(kind.project, add));
+  }
+  for (const Borrower& borrower : kind.borrowers) {
+    is_known = is_known && tenancy.for_each_victim_of(borrower.project, add);
+  }
   if (!is_known) {
     where.resize(agents.size());
     std::iota(where.begin(), where.end(), AgentIndex{0});
   }
   std::ranges::sort(where);
   where.erase(std::ranges::unique(where).begin(), where.end());
-  for (const AgentIndex agent : where) read(tree, question, agent);
-  tree.built_from = where.size();
-  tree.bounds.follow_all();
+  return where;
 }
 
 void VictimIndex::catch_up(Tree& tree, const Question& question) {
@@ -185,6 +205,18 @@ void VictimIndex::reweighed(const Tree& tree, std::vector<AgentIndex>& agents) c
   }
 }
 
+bool VictimIndex::gives_back(const Kind& kind, const Tenant& tenant, const Mirror& mirror) {
+  if (kind.borrowers.empty()) return false;
+  const auto at =
+      std::ranges::lower_bound(kind.borrowers, tenant.row->project, {}, &Borrower::project);
+  return at != kind.borrowers.end() && at->project == tenant.row->project &&
+         std::ranges::any_of(tenant.kernels, [&](const auto& kernel) {
+           return std::ranges::any_of(mirror.held(kernel->id).first->slots, [&](const auto& r) {
+             return r.units > 0 && std::ranges::binary_search(at->slots, r.slot);
+           });
+         });
+}
+
 // Who is on the agent, and what is free there.
 void VictimIndex::read(Tree& tree, const Question& question, AgentIndex agent) {
   const Mirror& mirror = question.source.mirror;
@@ -197,16 +229,19 @@ void VictimIndex::read(Tree& tree, const Question& question, AgentIndex agent) {
     const Tenant* tenant = mirror.tenancy().tenant(one.held->session);
     if (tenant == nullptr || tenant->row == nullptr) continue;
     const Session& row = *tenant->row;
-    if (!may_be_ended(row) || row.job_priority > tree.kind.highest ||
-        !is_in_scope(row, rules_, group.name, question.owner) ||
-        (!claimed_.empty() && claimed_.contains(row.id))) {
-      continue;
+    if (!may_be_ended(row) || (!claimed_.empty() && claimed_.contains(row.id))) continue;
+    if (!gives_back(tree.kind, *tenant, mirror)) {
+      if (!tree.kind.by_priority || row.job_priority > tree.kind.highest ||
+          !is_in_scope(row, rules_, group.name, question.owner)) {
+        continue;
+      }
+      anybody = true;
+      if (const Timestamp from = row.starts_at + rules_.min_runtime; from > tree.now) {
+        ripe = std::max(ripe, -from.ns);
+        continue;
+      }
     }
     anybody = true;
-    if (const Timestamp from = row.starts_at + rules_.min_runtime; from > tree.now) {
-      ripe = std::max(ripe, -from.ns);
-      continue;
-    }
     ++kernels;
     auto stake = stakes_.end();
     if (tenant->kernels.size() > 1) {

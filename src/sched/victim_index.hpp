@@ -4,30 +4,33 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <tuple>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "sched/agent_log.hpp"
+#include "sched/borrower_book.hpp"
 #include "sched/policy_set.hpp"
 #include "sched/victim_tree.hpp"
 #include "sched/victims.hpp"
 
 namespace bai::sched {
 
+class Mirror;
 struct Tenant;
 struct ViewSource;
 class AgentTable;
 
-// One resource group's. Keeps, for each kind of question (whose sessions yield, slots that are
-// asked for), a tree over the agents that have such sessions; it follows the logs of the group when
-// it is asked. What it says of an agent is a bound: whoever asks looks at the agents.
-// A tree has an entry for each agent with such sessions, so where everybody looks among his own
-// all trees of one kind together have no more than there are kernels of such sessions. Those that
-// were not asked for the longest are dropped when all have more than kEntriesKept entries, and more
-// than kEntriesPerVictim for each session that may be ended.
-// Belongs to the thread that plans the group.
+// One resource group's. Keeps, for each kind of question (whose sessions yield, who gives back
+// quota, slots that are asked for), a tree over the agents that have such sessions; it follows the
+// logs of the group when it is asked. What it says of an agent is a bound: whoever asks looks at
+// the agents. A tree has an entry for each agent with such sessions, so where everybody looks among
+// his own all trees of one kind together have no more than there are kernels of such sessions.
+// Those that were not asked for the longest are dropped when all have more than kEntriesKept
+// entries, and more than kEntriesPerVictim for each session that may be ended. Belongs to the
+// thread that plans the group.
 class VictimIndex {
  public:
   static constexpr std::size_t kEntriesKept = 1 << 16, kEntriesPerVictim = 4;
@@ -39,6 +42,9 @@ class VictimIndex {
     std::int64_t job_priority = 0;
     const Requirement& requirement;
     std::uint32_t container_limit = 0;
+    bool by_priority = true;  // those with a lower job priority yield
+    // These give back what they hold of what they have borrowed; ordered, and of nobody twice.
+    std::span<const Borrower> borrowers{};
   };
   struct Outlook {
     bool anybody = false;          // may be ended, and has something of what is asked for
@@ -81,9 +87,11 @@ class VictimIndex {
   Tree* refreshed(const Question& question);  // null: nobody yields
   void catch_up(Tree& tree, const Question& question);
   void build(Tree& tree, const Question& question);
+  std::vector<AgentIndex> where_victims_are(const Kind& kind, const Question& question) const;
   void ripened(const Tree& tree, std::vector<AgentIndex>& agents) const;
   void reweighed(const Tree& tree, std::vector<AgentIndex>& agents) const;
   bool follow_agents(Tree& tree, const AgentTable& agents, std::vector<std::uint32_t>& changed);
+  static bool gives_back(const Kind& kind, const Tenant& tenant, const Mirror& mirror);
   void read(Tree& tree, const Question& question, AgentIndex agent);
   void read_amounts(Tree& tree, const AgentTable& agents, std::uint32_t place);
 

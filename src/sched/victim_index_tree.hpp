@@ -49,10 +49,12 @@ struct VictimIndex::Kind {
   std::uint32_t architecture = 0;
   std::vector<SlotIndex> needed;   // ordered
   bool counts_containers = false;  // there is a limit to them
-  std::int64_t highest = 0;        // job priority of those that yield
+  bool by_priority = true;         // some yield
+  std::int64_t highest = 0;        // job priority of those
   UserId user;                     // whose sessions do; of these what the scope says
   ProjectId project;
   DomainName domain;
+  std::vector<Borrower> borrowers;  // whose sessions do as well
   friend auto operator<=>(const Kind&, const Kind&) = default;
 };
 

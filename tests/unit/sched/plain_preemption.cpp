@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <limits>
 #include <tuple>
-#include <unordered_set>
 
 #include "model/devices.hpp"
 
@@ -24,12 +23,11 @@ Int128 weight(std::int64_t units, std::int64_t all) {
 }  // namespace
 
 PlainPreemption::PlainPreemption(const ViewSource& source, Group& group, Ledger& ledger,
-                                 const PreemptionRules& rules)
+                                 const PreemptionRules& rules,
+                                 const std::vector<SessionId>& sessions)
     : source_(source), view_(source), group_(group), ledger_(ledger), rules_(rules) {
-  std::unordered_set<SessionId> seen;
-  for (const auto& [key, held] : group.held) {
-    if (!seen.insert(held->session).second) continue;
-    const Tenant* tenant = source_.mirror.tenancy().tenant(held->session);
+  for (const SessionId& session : sessions) {
+    const Tenant* tenant = source_.mirror.tenancy().tenant(session);
     if (tenant == nullptr || tenant->row == nullptr) continue;
     const Session& row = *tenant->row;
     const bool leaving = row.status == SessionStatus::Preempted ||
@@ -50,6 +48,8 @@ void PlainPreemption::add_parts(Candidate& candidate, const Tenant& tenant) {
     const Held& held = *source_.mirror.held(kernel->id).first;
     for (const SlotRequest& r : held.slots) {
       weighs += weight(r.units, view_.group_capacity(r.slot));
+      if (candidate.units.size() <= r.slot) candidate.units.resize(r.slot + 1, 0);
+      candidate.units[r.slot] += r.units;
     }
     const auto agent = group_.agents.find(kernel->agent);
     if (!agent) continue;
@@ -93,7 +93,10 @@ void PlainPreemption::rank() {
 
 bool PlainPreemption::yields_to(const Candidate& candidate, const PendingSession& session,
                                 Timestamp& due) const {
-  if (!rules_.enabled || candidate.row->job_priority >= session.job_priority) return false;
+  if (!rules_.enabled || candidate.row->job_priority >= session.job_priority ||
+      candidate.where.empty()) {
+    return false;
+  }
   const Owner& owner = view_.owner(session);
   using Of = PreemptionRules::Scope;
   const Session& row = *candidate.row;
@@ -117,6 +120,83 @@ bool PlainPreemption::consider(const PendingSession& session, Timestamp& due) {
     any = any || candidate.eligible;
   }
   return any;
+}
+
+namespace {
+
+std::int64_t of(const std::vector<std::int64_t>& amounts, SlotIndex slot) {
+  return slot < amounts.size() ? amounts[slot] : 0;
+}
+
+void add(std::vector<std::int64_t>& amounts, const std::vector<std::int64_t>& more, int sign) {
+  if (amounts.size() < more.size()) amounts.resize(more.size(), 0);
+  for (std::size_t slot = 0; slot < more.size(); ++slot) amounts[slot] += sign * more[slot];
+}
+
+}  // namespace
+
+bool PlainPreemption::gives_back(const Candidate& candidate) const {
+  const auto used = used_.find(candidate.row->project);
+  return used != used_.end() &&
+         std::ranges::any_of(members_->at(candidate.row->project).nominal, [&](const auto& own) {
+           return of(candidate.units, own.first) > 0 && of(used->second, own.first) > own.second;
+         });
+}
+
+bool PlainPreemption::consider_lender(const PendingSession& session, const CohortShare& cohort,
+                                      bool by_priority, Timestamp& due) {
+  members_ = source_.mirror.cohorts().members(cohort.name);
+  used_.clear();
+  for (const auto& [id, member] : *members_) {
+    if (id != view_.owner(session).project) used_[id] = source_.mirror.scope(member.scope).units;
+  }
+  for (const Candidate& candidate : candidates_) {
+    const auto used = used_.find(candidate.row->project);
+    if (used != used_.end() && (candidate.leaving || candidate.claimed)) {
+      add(used->second, candidate.units, -1);
+    }
+  }
+  bool any = false;
+  for (Candidate& candidate : candidates_) {
+    candidate.eligible =
+        !candidate.leaving && !candidate.claimed &&
+        ((by_priority && yields_to(candidate, session, due)) || gives_back(candidate));
+    any = any || candidate.eligible;
+  }
+  return any;
+}
+
+std::optional<std::vector<PlainPreemption::Victim>> PlainPreemption::cover_quota(
+    const PendingSession& session, const CohortShare& cohort) {
+  Amounts missing(cohort.held.size(), 0);
+  for (const SlotRequest& r : view_.request(session).total) {
+    if (cohort.nominal[r.slot] == CohortShare::kUnlimited) continue;
+    missing[r.slot] = cohort.held[r.slot] + r.units - cohort.nominal[r.slot];
+    for (const Candidate& candidate : candidates_) {
+      if ((candidate.leaving || candidate.claimed) && members_->contains(candidate.row->project)) {
+        missing[r.slot] -= of(candidate.units, r.slot);
+      }
+    }
+  }
+  const auto is_missing = [](std::int64_t units) { return units > 0; };
+  std::vector<Victim> victims;
+  for (Victim v = 0; v < candidates_.size(); ++v) {
+    if (std::ranges::none_of(missing, is_missing)) break;
+    const Candidate& candidate = candidates_[v];
+    const auto used = used_.find(candidate.row->project);
+    if (!candidate.eligible || used == used_.end()) continue;
+    const auto& nominal = members_->at(candidate.row->project).nominal;
+    const bool helps = std::ranges::any_of(nominal, [&](const auto& own) {
+      return of(missing, own.first) > 0 && of(candidate.units, own.first) > 0 &&
+             of(used->second, own.first) > own.second;
+    });
+    if (!helps) continue;
+    add(missing, candidate.units, -1);
+    add(used->second, candidate.units, -1);
+    victims.push_back(v);
+  }
+  if (std::ranges::any_of(missing, is_missing)) return std::nullopt;
+  return victims;
 }
 
 void PlainPreemption::shift(Victim victim, int sign) {

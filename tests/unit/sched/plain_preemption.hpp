@@ -20,10 +20,16 @@ class PlainPreemption {
     std::vector<Victim> victims;
   };
 
+  // `sessions`: all that there are.
   PlainPreemption(const ViewSource& source, Group& group, Ledger& ledger,
-                  const PreemptionRules& rules);
+                  const PreemptionRules& rules, const std::vector<SessionId>& sessions);
 
   bool consider(const PendingSession& session, Timestamp& due);
+  // The same where its project takes back what it has lent.
+  bool consider_lender(const PendingSession& session, const CohortShare& cohort, bool by_priority,
+                       Timestamp& due);
+  std::optional<std::vector<Victim>> cover_quota(const PendingSession& session,
+                                                 const CohortShare& cohort);
   void release_leaving();
   void shift(Victim victim, int sign);
   std::optional<Choice> choose(const Requirement& requirement, const AgentFilter& filter,
@@ -43,6 +49,7 @@ class PlainPreemption {
     const Session* row = nullptr;
     std::vector<Part> parts;
     std::vector<AgentIndex> where;
+    std::vector<std::int64_t> units;  // by slot
     std::int64_t weight = 0;
     bool leaving = false, claimed = false, eligible = false;
   };
@@ -50,6 +57,7 @@ class PlainPreemption {
 
   void add_parts(Candidate& candidate, const Tenant& tenant);
   void rank();
+  bool gives_back(const Candidate& candidate) const;
   bool yields_to(const Candidate& candidate, const PendingSession& session, Timestamp& due) const;
   std::int64_t relief(const Candidate& candidate, AgentIndex agent, const Amounts& deficit,
                       std::int64_t containers) const;
@@ -65,6 +73,8 @@ class PlainPreemption {
   const PreemptionRules& rules_;
   std::vector<Candidate> candidates_;
   std::map<AgentIndex, std::vector<Victim>> on_agent_;
+  std::map<ProjectId, Amounts> used_;  // of projects of the cohort, without who leaves
+  const Cohorts::Members* members_ = nullptr;
 };
 
 }  // namespace bai::sched

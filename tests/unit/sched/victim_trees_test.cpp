@@ -150,7 +150,7 @@ TEST_CASE("what units weigh at a session's price is never more than the session"
     CHECK(sched::Int128{sched::weight_at(price, some, magnitude)} * units <=
           sched::Int128{weight} * some + units);
   }
-  CHECK(exact > 10'000);
+  CHECK(exact > 4000);
 }
 
 TEST_CASE("trees stay when the resource group has more or less, and read again whom it concerns") {
