@@ -6,9 +6,11 @@
 #include <optional>
 #include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "sched/topology.hpp"
+#include "sched/victim_index.hpp"
 
 namespace bai::sched {
 
@@ -17,18 +19,34 @@ namespace bai::sched {
 std::uint32_t copies_on(const AgentTable& agents, AgentIndex agent, const Requirement& requirement,
                         std::uint32_t container_limit);
 
-// Of one requirement.
+// Of one requirement: what is there now, or, where the stakes of those who may be ended are looked
+// at, what there is at most when they leave; then devices are not looked at.
 class DomainRooms {
  public:
   std::uint32_t on(AgentIndex agent) const noexcept { return copies_[agent]; }
   std::span<const std::uint64_t> in(std::size_t level) const noexcept {
     return sums_[level];  // by domain
   }
+  // Nobody is ended in the domain before that one; kNobody without stakes.
+  const VictimKey& first(std::size_t level, std::size_t domain) const noexcept {
+    return firsts_.empty() ? kNobody : firsts_[level][domain].key;
+  }
+  bool has_stakes() const noexcept { return !firsts_.empty(); }
 
  private:
   friend class RoomsCache;
-  void set(const Topology& topology, AgentIndex agent, std::uint32_t copies);
-  void sum_up(const Topology& topology);  // after copies were written
+  using Stakes = VictimIndex::Stakes;
+  struct First {
+    VictimKey key = kNobody;
+    AgentIndex on = AgentLog::kGone;
+  };
+  void set(const Topology& topology, const Stakes* stakes, AgentIndex agent, std::uint32_t copies);
+  void settle(const Topology& topology, const Stakes* stakes);  // after some calls of set()
+  void sum_up(const Topology& topology, const Stakes* stakes);  // after copies were written
+  const VictimKey& first_on(const Stakes& stakes, AgentIndex agent) const noexcept {
+    return copies_[agent] > 0 ? stakes.on(agent).first() : kNobody;
+  }
+  First first_of(const Topology::Domain& domain, const Stakes& stakes) const;
 
   Requirement requirement_;
   LabelRule labels_;  // numbers of rules are used again
@@ -37,8 +55,12 @@ class DomainRooms {
   std::size_t followed_ = 0;                      // of their changes
   std::uint64_t topology_ = 0;                    // its version
   std::uint64_t used_ = 0;                        // when, counted in calls
+  std::uint64_t stakes_ = 0, built_ = 0;          // their kind, and when they were built
+  ChangeLog<AgentIndex>::Place read_;             // of their changes
   std::vector<std::uint32_t> copies_;             // by agent
   std::vector<std::vector<std::uint64_t>> sums_;  // by level, then by domain
+  std::vector<std::vector<First>> firsts_;        // the same; empty without stakes
+  std::vector<std::pair<std::size_t, std::uint32_t>> stale_;  // levels and domains: of `firsts_`
 };
 
 // Belongs to one resource group.
@@ -48,17 +70,18 @@ class RoomsCache {
   static constexpr std::size_t kCopiesMax = std::size_t{16} << 20U;  // of all kinds
 
   // Until the next call. `topology` has followed the agents. `labels`: the requirement's rule,
-  // which is prepared.
+  // which is prepared. `stakes`: null, or as of now.
   const DomainRooms& refreshed(const Topology& topology, const AgentTable& agents,
                                const Requirement& requirement, const LabelRule& labels,
-                               std::uint32_t container_limit);
+                               std::uint32_t container_limit,
+                               const VictimIndex::Stakes* stakes = nullptr);
   std::size_t kinds() const noexcept { return known_.size(); }
   std::uint64_t looked_at() const noexcept { return looked_at_; }  // agents, so far
 
  private:
   void drop_unused(std::size_t agents);
 
-  std::unordered_map<std::uint64_t, DomainRooms> known_;  // by content of the requirement
+  std::unordered_map<std::uint64_t, DomainRooms> known_;  // by content of the requirement, stakes
   std::vector<std::uint64_t> seen_;  // by agent: the last call that looked at it
   std::uint64_t calls_ = 0, looked_at_ = 0;
 };
@@ -81,6 +104,10 @@ class GangRooms {
   const Room& room(std::size_t level, std::size_t domain) const noexcept {
     return levels_[level][domain];
   }
+  // Of all kinds that were added with stakes: nobody is ended there before that one.
+  const VictimKey& first(std::size_t level, std::size_t domain) const noexcept {
+    return firsts_.empty() ? kNobody : firsts_[level][domain];
+  }
   // The domain with the most room; null: there is no domain of that level.
   const Topology::Domain* roomiest(std::size_t level) const;
 
@@ -89,6 +116,7 @@ class GangRooms {
 
   const Topology& topology_;
   std::vector<std::vector<Room>> levels_;         // then by domain
+  std::vector<std::vector<VictimKey>> firsts_;    // the same; empty without stakes
   std::vector<std::vector<std::uint64_t>> sums_;  // of the kind that is added
 };
 

@@ -166,6 +166,9 @@ class GroupPass {
   std::optional<Evicting> make_room_close(const Waiting& waiting, const CohortShare* reclaims,
                                           AgentFilter& filter,
                                           const std::vector<Preemption::Victim>& claimed);
+  GangRooms rooms_at_most(const Waiting& waiting, const CohortShare* reclaims,
+                          const AgentFilter& filter, const std::vector<Preemption::Victim>& claimed,
+                          std::size_t levels, bool& is_bounded);
   std::optional<Evicting> make_room_within(const Waiting& waiting, const CohortShare* reclaims,
                                            AgentFilter& filter,
                                            const std::vector<Preemption::Victim>& claimed);
@@ -226,7 +229,8 @@ class GroupPass {
   std::optional<std::size_t> demanded_level(const Waiting& waiting) const;
   std::optional<Infeasible> infeasible_within(std::size_t level, const Request& request,
                                               AgentFilter filter) const;
-  GangRooms rooms_for(const Waiting& waiting, const AgentFilter& filter, std::size_t levels);
+  GangRooms rooms_for(const Waiting& waiting, const AgentFilter& filter, std::size_t levels,
+                      bool at_most = false);
   bool tells_start(const Failure& failure) const;
   std::optional<AgentIndex> place_one(const PendingSession& session, const Requirement& requirement,
                                       AgentFilter& filter, std::size_t& candidates);

@@ -1,7 +1,10 @@
 // Sessions that start where others are to leave.
 #include <algorithm>
+#include <functional>
+#include <tuple>
 
 #include "sched/pass.hpp"
+#include "sched/victim_index_tree.hpp"
 
 namespace bai::sched {
 
@@ -20,6 +23,43 @@ class Attempt {
   Ledger& ledger_;
   std::size_t before_;
 };
+
+// Where the rules look at how many or how much go: domains that are tried before the best of them
+// is taken.
+constexpr std::size_t kDomainsTried = 16;
+
+// What a domain promises, the best first: no victims, then few kernels without room (where it
+// matters what ends costs), then a first victim that is early in the order. Who goes there comes
+// not before `first`. Among equals the domain with the least room, by name.
+struct Chance {
+  bool ends_some = false;
+  std::uint64_t missing = 0;
+  VictimKey first;
+  std::uint64_t room = 0;
+  std::size_t domain = 0;
+  friend auto operator<=>(const Chance&, const Chance&) = default;
+};
+
+// Of one level, the best on top. `now`: nothing, where it is not known who would go first.
+std::vector<Chance> chances(std::size_t domains, std::size_t level,
+                            const std::optional<GangRooms>& now, const GangRooms& most,
+                            bool by_cost) {
+  std::vector<Chance> heap;
+  for (std::size_t domain = 0; domain < domains; ++domain) {
+    const GangRooms::Room& room = most.room(level, domain);
+    if (room.missing > 0) continue;
+    Chance& one = heap.emplace_back();
+    one.room = room.total;
+    one.domain = domain;
+    const std::uint64_t missing = now ? now->room(level, domain).missing : 0;
+    if (missing == 0) continue;
+    one.ends_some = true;
+    if (by_cost) one.missing = missing;
+    one.first = most.first(level, domain);
+  }
+  std::ranges::make_heap(heap, std::greater<>());
+  return heap;
+}
 
 }  // namespace
 
@@ -110,29 +150,60 @@ std::optional<GroupPass::Evicting> GroupPass::make_room(const Waiting& waiting,
   return close ? std::move(close) : std::move(anywhere);
 }
 
+// What there is in domains when all are ended who may be, as far as amounts go. `is_bounded`: it is
+// known who would go first in each.
+GangRooms GroupPass::rooms_at_most(const Waiting& waiting, const CohortShare* reclaims,
+                                   const AgentFilter& filter,
+                                   const std::vector<Preemption::Victim>& claimed,
+                                   std::size_t levels, bool& is_bounded) {
+  const auto only = only_on(waiting, view_.request(waiting.session).requirements.front(), filter);
+  is_bounded = reclaims == nullptr && !only;
+  if (is_bounded) return rooms_for(waiting, filter, levels, true);
+  const Attempt attempt(ledger_);
+  if (reclaims != nullptr) {
+    preemption_->release_eligible(claimed);
+  } else {
+    preemption_->release_eligible_on(*only);
+  }
+  return rooms_for(waiting, filter, levels);
+}
+
 // In the smallest domains that do; of those, where the least has to go.
 std::optional<GroupPass::Evicting> GroupPass::make_room_close(
     const Waiting& waiting, const CohortShare* reclaims, AgentFilter& filter,
     const std::vector<Preemption::Victim>& claimed) {
   memory_.topology.follow(group_.agents, policies_.topology);
-  const std::size_t largest = demanded_level(waiting).value_or(policies_.topology.size() - 1);
-  std::optional<GangRooms> rooms;  // at most
-  {
-    const Attempt attempt(ledger_);
-    preemption_->release_eligible(claimed);
-    rooms.emplace(rooms_for(waiting, filter, largest + 1));
-  }
+  const std::size_t levels = demanded_level(waiting).value_or(policies_.topology.size() - 1) + 1;
+  bool is_bounded = false;
+  const GangRooms most = rooms_at_most(waiting, reclaims, filter, claimed, levels, is_bounded);
+  std::optional<GangRooms> now;
+  if (is_bounded) now.emplace(rooms_for(waiting, filter, levels));
+  const bool by_cost = counts_cost(policies_.preemption);
   std::optional<Evicting> best;
-  for (std::size_t level = 0; level <= largest && !best; ++level) {
-    FittingDomains fitting(memory_.topology, level, *rooms);
-    while (const Topology::Domain* domain = fitting.next()) {
-      domain_ = &domain->agents;
+  for (std::size_t level = 0; level < levels && !best; ++level) {
+    const auto domains = memory_.topology.domains(level);
+    auto heap = chances(domains.size(), level, now, most, by_cost);
+    Chance best_of;
+    for (std::size_t found = 0; !heap.empty() && !(best && best->victims.empty());) {
+      std::ranges::pop_heap(heap, std::greater<>());
+      const Chance one = heap.back();
+      heap.pop_back();
+      if (best && one.ends_some &&
+          (by_cost ? found >= kDomainsTried
+                   : preemption_->key(best->victims.front()) < one.first)) {
+        break;
+      }
+      domain_ = &domains[one.domain].agents;
       filter.is_domain = true;
       auto made = make_room_within(waiting, reclaims, filter, claimed);
-      if (made && (!best || preemption_->is_less(made->victims, best->victims))) {
+      if (!made) continue;
+      ++found;
+      const bool is_less = !best || preemption_->is_less(made->victims, best->victims);
+      if (is_less || (!preemption_->is_less(best->victims, made->victims) &&
+                      std::tie(one.room, one.domain) < std::tie(best_of.room, best_of.domain))) {
         best = std::move(made);
+        best_of = one;
       }
-      if (best && best->victims.empty()) break;
     }
   }
   domain_ = nullptr;

@@ -53,9 +53,10 @@ std::optional<std::vector<AgentIndex>> GroupPass::only_on(const Waiting& waiting
 }
 
 // What fits now on the smallest `levels` levels, domain by domain; what is promised or kept is not
-// there.
+// there. `at_most`: where not only some agents come into question, what can be had when all are
+// ended who may be.
 GangRooms GroupPass::rooms_for(const Waiting& waiting, const AgentFilter& filter,
-                               std::size_t levels) {
+                               std::size_t levels, bool at_most) {
   const Topology& topology = memory_.topology;
   const AgentTable& agents = group_.agents;
   GangRooms rooms(topology, levels);
@@ -84,9 +85,11 @@ GangRooms GroupPass::rooms_for(const Waiting& waiting, const AgentFilter& filter
       barred.erase(std::ranges::unique(barred).begin(), barred.end());
     }
     const std::uint64_t looked_at = memory_.rooms.looked_at();
-    const DomainRooms& all = memory_.rooms.refreshed(topology, agents, *requirement,
-                                                     source_.mirror.label_rule(requirement->labels),
-                                                     filter.container_limit);
+    std::optional<VictimIndex::Stakes> stakes;
+    if (at_most) stakes = preemption_->stakes(*requirement, filter.container_limit);
+    const DomainRooms& all = memory_.rooms.refreshed(
+        topology, agents, *requirement, source_.mirror.label_rule(requirement->labels),
+        filter.container_limit, stakes && stakes->any() ? &*stakes : nullptr);
     steps_ += memory_.rooms.looked_at() - looked_at;
     rooms.add(all, barred, wanted);
   }

@@ -177,6 +177,18 @@ void Preemption::release_eligible(std::span<const Victim> except) {
   }
 }
 
+void Preemption::release_eligible_on(std::span<const AgentIndex> agents) {
+  std::vector<Victim> victims;
+  for (const AgentIndex agent : agents) {
+    for (const Victim v : victims_on(agent)) {
+      if (may_be_taken(candidates_[v])) victims.push_back(v);
+    }
+  }
+  std::ranges::sort(victims);
+  victims.erase(std::ranges::unique(victims).begin(), victims.end());
+  for (const Victim v : victims) shift(v, -1);
+}
+
 // How much of the deficit goes when the session leaves the agent, in millionths of each slot.
 std::int64_t Preemption::relief(const Candidate& candidate, AgentIndex agent,
                                 const Amounts& deficit, std::int64_t containers) const {

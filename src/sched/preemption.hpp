@@ -45,8 +45,13 @@ class Preemption {
   // before this ends.
   void release_leaving();
   void shift(Victim victim, int sign);  // given back (-1), or held again (1)
-  // All that may be ended, except these.
+  // All that may be ended, except these; or of them those on these agents.
   void release_eligible(std::span<const Victim> except);
+  void release_eligible_on(std::span<const AgentIndex> agents);
+  // What can come free where no quota is taken back.
+  VictimIndex::Stakes stakes(const Requirement& requirement, std::uint32_t container_limit) {
+    return group_.victims.stakes(question(requirement, container_limit));
+  }
 
   // Who gives back the quota that the cohort lacks. Nothing: it cannot be had.
   std::optional<std::vector<Victim>> cover_quota(const PendingSession& session,
@@ -64,6 +69,7 @@ class Preemption {
   // They are somebody's now; nobody else's in this pass.
   void claim(std::span<const Victim> victims);
 
+  const VictimKey& key(Victim victim) const { return candidates_[victim].key; }
   SessionId id(Victim victim) const { return candidates_[victim].row->id; }
   std::span<const AgentIndex> agents(Victim victim) const { return candidates_[victim].where; }
   // Sessions, agents and nodes of trees over agents that have been looked at since it was last

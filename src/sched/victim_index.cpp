@@ -55,7 +55,7 @@ VictimIndex::Tree* VictimIndex::refreshed(const Question& question) {
 }
 
 void VictimIndex::build(Tree& tree, const Question& question) {
-  ++builds_;
+  tree.built = ++builds_;
   tree.bounds.clear();
   tree.spots.clear();
   tree.agents.clear();
@@ -138,6 +138,7 @@ void VictimIndex::catch_up(Tree& tree, const Question& question) {
       if (agent == AgentLog::kGone) continue;
       const std::uint32_t before = tree.place_of(agent);
       read(tree, question, agent);
+      tree.read.note(agent);
       const std::uint32_t place = before != kNowhere ? before : tree.place_of(agent);
       if (place != kNowhere) tree.bounds.follow(place);
     }

@@ -12,6 +12,7 @@
 
 #include "sched/agent_log.hpp"
 #include "sched/borrower_book.hpp"
+#include "sched/change_log.hpp"
 #include "sched/policy_set.hpp"
 #include "sched/victim_tree.hpp"
 #include "sched/victims.hpp"
@@ -69,6 +70,11 @@ class VictimIndex {
   class Search;
   Search search(const Question& question);
 
+  // What can come free on each agent, for who keeps something that follows from it. As of this
+  // call; until the next one of any kind.
+  class Stakes;
+  Stakes stakes(const Question& question);
+
   // Nobody else's in this pass; and the end of that.
   void claim(const SessionId& session) { claimed_.insert(session); }
   void forget_claims() { claimed_.clear(); }
@@ -109,6 +115,24 @@ class VictimIndex {
   std::uint64_t looked_at_ = 0, builds_ = 0;
 };
 
+class VictimIndex::Stakes {
+ public:
+  bool any() const noexcept { return tree_ != nullptr; }  // else nothing below may be asked
+  // Whose sessions yield, and which slots are looked at; and when everything was looked at last.
+  std::uint64_t kind() const noexcept;
+  std::uint64_t built() const noexcept;
+  // Agents on which sessions have come, gone, changed or run long enough, by their numbers now;
+  // unless it was built anew, or agents have come or gone.
+  const ChangeLog<AgentIndex>& changed() const noexcept;
+  class On;
+  On on(AgentIndex agent) const noexcept;
+
+ private:
+  friend class VictimIndex;
+  explicit Stakes(const Tree* tree) : tree_(tree) {}
+  const Tree* tree_;
+};
+
 class VictimIndex::Search {
  public:
   std::optional<Bound> next();
@@ -129,6 +153,22 @@ class VictimIndex::Search {
   std::vector<std::int64_t> needs_;
   std::int64_t containers_ = 0;  // places for them, as the tree counts those
   std::vector<Item> heap_;
+};
+
+// Of one agent.
+class VictimIndex::Stakes::On {
+ public:
+  // What ending all who may be ended there gives back, of a slot that is asked for.
+  std::int64_t units(SlotIndex slot) const noexcept;
+  std::int64_t containers() const noexcept;
+  // Of those who have something of what is asked for, the first who would go; or kNobody.
+  const VictimKey& first() const noexcept;
+
+ private:
+  friend class Stakes;
+  On(const Tree& tree, std::uint32_t place) : tree_(tree), place_(place) {}
+  const Tree& tree_;
+  std::uint32_t place_;
 };
 
 }  // namespace bai::sched

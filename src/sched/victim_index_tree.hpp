@@ -64,8 +64,9 @@ struct VictimIndex::Kind {
 // sessions are weighed: what the lightest one weighs that gives some, and what it weighs for what
 // it gives, both negative.
 struct VictimIndex::Tree {
-  Tree(Kind of, const PreemptionRules& rules)
-      : kind(std::move(of)),
+  Tree(std::uint64_t number, Kind of, const PreemptionRules& rules)
+      : id(number),
+        kind(std::move(of)),
         slots(kind.needed.size()),
         bounds((weighs(rules)        ? 5
                 : counts_cost(rules) ? 3
@@ -126,6 +127,7 @@ struct VictimIndex::Tree {
     std::uint32_t place = 0;
   };
 
+  std::uint64_t id;
   Kind kind;
   std::size_t slots;
   VictimTree bounds;
@@ -136,6 +138,8 @@ struct VictimIndex::Tree {
   std::vector<std::int64_t> gains;    // by place: what they hold who may be ended, and containers
   std::vector<std::uint64_t> holds;   // by place: slots that they hold anywhere, where weighed
   Magnitudes magnitudes;              // that they were weighed by
+  ChangeLog<AgentIndex> read;         // agents that were read again since it was built
+  std::uint64_t built = 0;            // when, counted in builds
   std::size_t built_from = 0;         // agents
   // Of the group's logs, as far as it has followed them. 0: nothing is known.
   std::uint64_t log_epoch = 0, settings_epoch = 0, tenants_epoch = 0;
@@ -150,7 +154,7 @@ struct VictimIndex::Trees {
   Tree& of(const Kind& kind, const PreemptionRules& rules) {
     const auto [it, is_new] = by_kind.try_emplace(kind);
     if (is_new) {
-      it->second = all.emplace(all.begin(), kind, rules);
+      it->second = all.emplace(all.begin(), ++made, kind, rules);
     } else {
       all.splice(all.begin(), all, it->second);
     }
@@ -176,6 +180,7 @@ struct VictimIndex::Trees {
   std::list<Tree> all;  // asked for lately first
   std::map<Kind, std::list<Tree>::iterator> by_kind;
   std::size_t entries = 0;
+  std::uint64_t made = 0;  // so far
 };
 
 }  // namespace bai::sched
