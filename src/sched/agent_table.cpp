@@ -33,14 +33,20 @@ AgentIndex AgentTable::add(const AgentId& id) {
 }
 
 void AgentTable::update_columns() const noexcept {
-  for (; columns_seen_ < changed_.size(); ++columns_seen_) {
-    const AgentIndex at = changed_[columns_seen_];
+  const auto follow = [&](AgentIndex at) {
     const std::int64_t* row = free_row(at);
     for (SlotIndex slot = 0; slot < columns_.size(); ++slot) {
       if (columns_[slot].capacity.empty()) continue;
       columns_[slot].free[at] = row[slot] == kAbsentFree ? 0 : row[slot];
     }
+  };
+  if (columns_lag_ || changed_.size() - columns_seen_ > size()) {
+    for (AgentIndex at = 0; at < size(); ++at) follow(at);
+  } else {
+    for (std::size_t i = columns_seen_; i < changed_.size(); ++i) follow(changed_[i]);
   }
+  columns_seen_ = changed_.size();
+  columns_lag_ = false;
 }
 
 void AgentTable::insert(AgentIndex at, const AgentId& id) {
@@ -78,7 +84,7 @@ constexpr std::size_t kMovesMax = 1024;
 
 void AgentTable::note(AgentIndex at) {
   if (changed_.size() >= std::max(kChangesMax, kChangesPerAgent * size())) {
-    update_columns();
+    columns_lag_ = columns_lag_ || columns_seen_ < changed_.size();
     columns_seen_ = 0;
     changed_.clear();
     moves_.clear();

@@ -85,7 +85,7 @@ class AgentTable {
 
   // Null when no agent has the slot. Its `free` is as of this call.
   const SlotColumn* column(SlotIndex slot) const noexcept {
-    if (columns_seen_ < changed_.size()) update_columns();
+    if (columns_lag_ || columns_seen_ < changed_.size()) update_columns();
     return known_column(slot);
   }
   bool has_slot(AgentIndex at, SlotIndex slot) const noexcept {
@@ -194,6 +194,7 @@ class AgentTable {
   std::vector<Labels> labels_;
   mutable std::vector<SlotColumn> columns_;  // by slot
   mutable std::size_t columns_seen_ = 0;     // entries of `changed_` that their `free` has followed
+  mutable bool columns_lag_ = false;         // it has not followed earlier ones
   std::vector<std::int64_t, base::LargePages<std::int64_t>> rows_;
   std::size_t row_width_ = 0;                    // whole cache lines
   std::vector<std::vector<DeviceSet>> devices_;  // by slot, then by agent

@@ -17,6 +17,8 @@ namespace bai::sched {
 
 class OrderTree {
  public:
+  static constexpr std::size_t kBandsMax = 1 << 16;
+
   // `keys` outlives the tree and is attached whenever the tree is used.
   explicit OrderTree(const AgentKey& keys) : keys_(keys) {}
 
@@ -52,30 +54,30 @@ class OrderTree {
 
   struct Entry {
     Levels levels;           // an agent's; of a node below: nobody there has more
-    std::uint64_t code = 0;  // of a node below: nobody there stands before (code, lows_, tie)
+    std::uint64_t code = 0;  // of a node below: nobody there stands before (code, its low)
     std::uint32_t ref = 0;   // AgentIndex, or the node below
-    AgentIndex tie = 0;
-  };
-  struct alignas(64) Node {
-    std::array<Entry, kFanout> entries;  // of agents: in no order, and with gaps
-  };
-  struct Head {
-    std::uint32_t used = 0;  // lanes, a bit each
-    std::uint32_t parent = kNowhere;
-    std::uint32_t band = 0;
-    std::uint8_t lane = 0;  // in the parent
-    std::uint8_t height = 0;
-    bool is_loose = false;  // its entries may have less than the parent's entry says
+    std::uint32_t used = 0;  // of a node below: its lanes, a bit each
 
-    // Up to the last one in use; above leaves that is all of them.
+    // Of a node below: up to the last one in use; above leaves that is all of them.
     std::uint32_t lanes() const noexcept {
       return static_cast<std::uint32_t>(std::bit_width(used));
     }
     std::uint32_t count() const noexcept { return static_cast<std::uint32_t>(std::popcount(used)); }
   };
+  struct alignas(64) Node {
+    // Of agents: in no order, and with gaps. Of nodes: those not in use have 0 as their code.
+    std::array<Entry, kFanout> entries;
+  };
+  struct Head {
+    std::uint32_t parent = kNowhere;
+    std::uint16_t band = 0;
+    std::uint8_t lane = 0;  // in the parent
+    std::uint8_t height : 7 = 0;
+    bool is_loose : 1 = false;  // its entries may have less than the parent's entry says
+  };
   static constexpr std::uint32_t kFull = 0xffff'ffff;
-  static_assert(kFanout == 32, "as many as a Head has bits for");
-  static_assert(sizeof(Head) == 16, "as many as possible stay near");
+  static_assert(kFanout == 32, "as many as `used` has bits for");
+  static_assert(sizeof(Head) == 8, "as many as possible stay near");
 
   // All of a node that is about to be looked through: its lines come at once, not one by one.
   void prefetch_node(std::uint32_t node) const noexcept {
@@ -83,21 +85,36 @@ class OrderTree {
     const char* at = reinterpret_cast<const char*>(&nodes_[node]);
     for (std::size_t i = 0; i < sizeof(Node); i += kLine) __builtin_prefetch(at + i);
   }
+  // What is known of a node above it: in its parent, or in `roots_`. Whoever comes from there need
+  // not look at the head of the node, which is likely to be far away.
+  Entry& above(std::uint32_t node) noexcept {
+    const Head& head = heads_[node];
+    return head.parent == kNowhere ? roots_[head.band] : nodes_[head.parent].entries[head.lane];
+  }
+  std::int64_t* low(std::uint32_t node) noexcept { return lows_.data() + node * low_width(); }
+  const std::int64_t* low(std::uint32_t node) const noexcept {
+    return lows_.data() + node * low_width();
+  }
+  std::size_t low_width() const noexcept { return keys_.parts() + 1; }
   std::uint32_t new_node(std::uint8_t height, std::uint32_t band);
-  std::uint32_t leaf_for(AgentIndex agent, std::uint64_t code, std::uint32_t band) const noexcept;
+  Entry& leaf_for(AgentIndex agent, std::uint64_t code, std::uint32_t band) noexcept;
   bool starts_after(const Entry& bound, AgentIndex agent) const noexcept;
-  void append(std::uint32_t node, const Entry& entry);
-  void lift(std::uint32_t node, const Levels& by) noexcept;
+  void append(Entry& above, const Entry& agent) noexcept;  // to the leaf below
+  void lift(Entry& above, const Levels& by) noexcept;
   void tighten(std::uint32_t node) noexcept;
-  Levels highest_in(std::uint32_t node) const noexcept;
-  void take_out(std::uint32_t node, std::uint32_t lane);
-  void remove_child(std::uint32_t node, std::uint32_t lane);
+  void tighten_if_loose(std::uint32_t node) noexcept {
+    if (heads_[node].is_loose) tighten(node);
+  }
+  Levels highest_in(std::uint32_t node, std::uint32_t used) const noexcept;
+  void take_out(std::uint32_t leaf, std::uint32_t lane);
   void thin_out(std::uint32_t node);
   void split(std::uint32_t node);
-  void copy_low(std::uint32_t from, std::uint32_t to) noexcept;
   void set_bound(Entry& bound, AgentIndex agent, std::uint64_t code);
-  void place(std::uint32_t node, std::uint32_t lane) noexcept;  // what is there knows it
-  bool is_sound(std::uint32_t node, const Entry* low, const Entry* high) const;
+  void adopt(std::uint32_t node, std::uint32_t lane) noexcept;  // the node that is there knows it
+  void drop(std::uint32_t node);
+  void renumber(const Entry& above, AgentIndex from, int by) noexcept;
+  // Whether what is below stands at or behind `from` and before `to`; counts agents into `held`.
+  bool is_sound(const Entry& above, const Entry* from, const Entry* to, std::size_t& held) const;
 
   template <class Accept>
   std::optional<AgentIndex> best_of(const Node& node, std::uint32_t used, const Levels& needs,
@@ -110,47 +127,43 @@ class OrderTree {
   std::vector<Node, base::LargePages<Node>> nodes_;
   std::vector<Head> heads_;
   std::vector<std::uint32_t> unused_nodes_;
-  std::vector<std::int64_t> lows_;     // by node: the values of the key of its bound
-  std::vector<std::uint32_t> roots_;   // by band; or kNowhere
+  std::vector<std::int64_t> lows_;     // by node: the agent that it begins with: its values, itself
+  std::vector<Entry> roots_;           // by band; its `ref` may be kNowhere
   std::vector<std::uint32_t> places_;  // by agent: node * kFanout + lane
 };
 
 class OrderTree::Walk {
  public:
-  Walk(OrderTree& tree, std::uint32_t root, const Levels& needs) : tree_(tree), needs_(needs) {
-    nodes_[0] = root;
-    lanes_[0] = 0;
+  Walk(OrderTree& tree, std::uint32_t band, const Levels& needs) : tree_(tree), needs_(needs) {
+    at_[0] = end_[0] = &tree.roots_[band];
+    if (at_[0]->ref != kNowhere) ++end_[0];
   }
-  // The next leaf; kNowhere at the end. The last one had nothing.
-  std::uint32_t next() noexcept {
-    if (leaf_ != kNowhere && tree_.heads_[leaf_].is_loose) tree_.tighten(leaf_);
-    if (tree_.heads_[nodes_[0]].height == 0) {
-      return std::exchange(lanes_[0], 1) == 0 ? nodes_[0] : kNowhere;
-    }
+  // What is above the next leaf; null at the end. The last one had nothing.
+  const Entry* next() noexcept {
+    if (leaf_ != kNowhere) tree_.tighten_if_loose(leaf_);
     for (;;) {
-      const std::uint32_t node = nodes_[depth_], count = tree_.heads_[node].lanes();
-      const Entry* entries = tree_.nodes_[node].entries.data();
-      std::uint32_t lane = lanes_[depth_];
-      while (lane < count && !covers(entries[lane].levels, needs_)) ++lane;
-      if (lane == count) {
-        if (tree_.heads_[node].is_loose) tree_.tighten(node);
-        if (depth_ == 0) return kNowhere;
-        --depth_;
+      const Entry*& at = at_[depth_];
+      while (at != end_[depth_] && !covers(at->levels, needs_)) ++at;
+      if (at == end_[depth_]) {
+        if (depth_ == 0) return nullptr;
+        tree_.tighten_if_loose(at_[--depth_][-1].ref);
         continue;
       }
-      lanes_[depth_] = lane + 1;
-      const std::uint32_t below = entries[lane].ref;
-      tree_.prefetch_node(below);
-      if (tree_.heads_[node].height == 1) return leaf_ = below;
-      nodes_[++depth_] = below;
-      lanes_[depth_] = 0;
+      const Entry& found = *at++;
+      tree_.prefetch_node(found.ref);
+      if (tree_.heads_[found.ref].height == 0) {
+        leaf_ = found.ref;
+        return &found;
+      }
+      at_[++depth_] = tree_.nodes_[found.ref].entries.data();
+      end_[depth_] = at_[depth_] + found.lanes();
     }
   }
 
  private:
   OrderTree& tree_;
   const Levels needs_;
-  std::array<std::uint32_t, kDepthMax> nodes_, lanes_;
+  std::array<const Entry*, kDepthMax> at_, end_;
   std::size_t depth_ = 0;
   std::uint32_t leaf_ = kNowhere;
 };
@@ -158,11 +171,9 @@ class OrderTree::Walk {
 template <class Accept>
 std::optional<AgentIndex> OrderTree::first(std::uint32_t band, const Levels& needs,
                                            Accept&& accept) {
-  const std::uint32_t root = roots_[band];
-  if (root == kNowhere) return std::nullopt;
-  Walk walk(*this, root, needs);
-  for (std::uint32_t leaf = walk.next(); leaf != kNowhere; leaf = walk.next()) {
-    if (const auto found = best_of(nodes_[leaf], heads_[leaf].used, needs, accept)) return found;
+  Walk walk(*this, band, needs);
+  while (const Entry* leaf = walk.next()) {
+    if (const auto found = best_of(nodes_[leaf->ref], leaf->used, needs, accept)) return found;
   }
   return std::nullopt;
 }

@@ -45,7 +45,7 @@ bool same_key(std::span<const KeyPart> a, std::span<const KeyPart> b) {
   });
 }
 
-// Nothing when the key counts unused capabilities anywhere but at its head.
+// Nothing when the key counts unused capabilities anywhere but at its head, or too many of them.
 std::optional<OrderShape> shape_of(std::uint32_t architecture,
                                    std::span<const std::pair<SlotIndex, bool>> slots,
                                    std::span<const KeyPart> key) {
@@ -62,6 +62,7 @@ std::optional<OrderShape> shape_of(std::uint32_t architecture,
       shape.parts.push_back(part);
     }
   }
+  if (shape.unwanted.size() >= OrderTree::kBandsMax) return std::nullopt;
   return shape;
 }
 

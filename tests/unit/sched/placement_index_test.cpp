@@ -516,3 +516,39 @@ TEST_CASE("agents that come and go one by one are followed without building orde
   }
   CHECK(index.builds() < 20);
 }
+
+TEST_CASE("columns say what rows do, however long nobody has asked") {
+  AgentTable table;
+  for (int i = 0; i < 20; ++i) {
+    AgentFacts facts;
+    facts.takes_sessions = true;
+    facts.capacity = {{0, 1'000'000}};
+    if (i % 2 == 0) facts.capacity.emplace_back(2, 1'000'000);
+    table.set(table.add(AgentId(fmt::format("{:05}", i))), facts);
+  }
+  const auto agree = [&] {
+    return std::ranges::all_of(std::vector<SlotIndex>{0, 2}, [&](SlotIndex slot) {
+      const auto& free = table.column(slot)->free;
+      bool all = free.size() == table.size();
+      for (AgentIndex a = 0; all && a < table.size(); ++a) all = free[a] == table.free(a, slot);
+      return all;
+    });
+  };
+  Requirement requirement;
+  requirement.slots = {{0, 3}};
+  const auto change = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      table.take(static_cast<AgentIndex>(i * 7) % 20, requirement, i % 3 == 0 ? -1 : 1);
+    }
+  };
+  for (const int times : {1, 19, 21, 500, 70'000, 140'000}) {  // the log begins anew in between
+    change(times);
+    CHECK(agree());
+  }
+  const std::uint64_t before = table.log_epoch();
+  change(70'000);
+  CHECK(table.log_epoch() > before);
+  table.erase(4);
+  table.add(AgentId("00004"));
+  CHECK(agree());
+}
