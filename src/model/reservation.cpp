@@ -20,13 +20,18 @@ struct Kept {
 
 // What they keep together at the worst time of `own`'s window: when one of them begins.
 SlotMap most_beside(const std::vector<Kept>& all, const Kept& own) {
+  std::vector<const Kept*> beside;
+  for (const Kept& kept : all) {
+    if (kept.row->starts_at < own.row->ends_at && own.row->starts_at < kept.row->ends_at) {
+      beside.push_back(&kept);
+    }
+  }
   SlotMap most;
-  for (const Kept& begins : all) {
-    const Timestamp at = std::max(own.row->starts_at, begins.row->starts_at);
-    if (at >= own.row->ends_at) continue;
+  for (const Kept* begins : beside) {
+    const Timestamp at = std::max(own.row->starts_at, begins->row->starts_at);
     SlotMap sum;
-    for (const Kept& kept : all) {
-      if (kept.row->starts_at <= at && at < kept.row->ends_at) sum += kept.amounts;
+    for (const Kept* kept : beside) {
+      if (kept->row->starts_at <= at && at < kept->row->ends_at) sum += kept->amounts;
     }
     for (const auto& [name, amount] : own.amounts) {
       most.set(name, std::max(most.get(name), sum.get(name)));
