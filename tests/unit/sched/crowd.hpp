@@ -1,6 +1,7 @@
 // A cluster where everything changes, for what has to agree with a walk over everybody.
 #pragma once
 
+#include "plain_preemption.hpp"
 #include "sched/preemption.hpp"
 #include "timeline.hpp"
 
@@ -276,5 +277,49 @@ inline sched::AgentFilter filter_of(const Crowd& load, const PendingSession& ses
   }
   return filter;
 }
+
+// The index and the walk, in the same pass.
+struct Rivals {
+  sched::Preemption& quick;
+  sched::PlainPreemption& plain;
+  sched::Ledger& ledger;
+  sched::Group& group;
+  std::vector<std::size_t> claimed{}, plain_claimed{};  // victims of the session so far
+  std::size_t roomed = 0, several = 0;                  // its kernels that found room so far
+  std::vector<std::pair<AgentIndex, const Requirement*>> took{};  // by them
+
+  // Room for one kernel after the other, where both have to choose the same. False: not for all.
+  bool make_room(const Request& request, const sched::AgentFilter& filter) {
+    for (const Requirement& requirement : request.requirements) {
+      const auto choice = quick.choose(requirement, filter, claimed);
+      const auto other = plain.choose(requirement, filter, plain_claimed);
+      REQUIRE(choice.has_value() == other.has_value());
+      if (!choice) return false;
+      CHECK(choice->agent == other->agent);
+      REQUIRE(ids(quick, choice->victims) == ids(plain, other->victims));
+      ++roomed;
+      several += choice->victims.size() > 1 ? 1 : 0;
+      for (const auto victim : choice->victims) quick.shift(victim, -1);
+      claimed.insert(claimed.end(), choice->victims.begin(), choice->victims.end());
+      plain_claimed.insert(plain_claimed.end(), other->victims.begin(), other->victims.end());
+      const bool taken =
+          ledger.take(group.agents, choice->agent, requirement, filter.container_limit,
+                      [](SlotIndex, std::int64_t units, std::span<const std::int64_t> free) {
+                        return sched::tightest_device(units, free);
+                      });
+      REQUIRE(taken);
+      took.emplace_back(choice->agent, &requirement);
+    }
+    return true;
+  }
+  // The session gets what it has found; `ledger` has been rolled back.
+  void claim() {
+    for (const auto& [agent, requirement] : took) {
+      ledger.shift(group.agents, agent, *requirement, {}, 1);
+    }
+    quick.claim(claimed);
+    plain.claim(plain_claimed);
+  }
+};
 
 }  // namespace bai::test

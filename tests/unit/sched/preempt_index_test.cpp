@@ -1,6 +1,5 @@
 // Where the least has to go, found without looking at everybody, against a walk over all who run.
 #include "crowd.hpp"
-#include "plain_preemption.hpp"
 
 using namespace bai;
 using namespace bai::test;
@@ -48,42 +47,16 @@ void compare_pass(Crowd& load, Counts& counts) {
     ledger.rollback(before);
     quick.release_leaving();
     REQUIRE(amounts == free_amounts(group.agents));
-    std::vector<std::size_t> claimed, plain_claimed;
-    bool all = true;
-    std::vector<std::pair<AgentIndex, const Requirement*>> took;
-    for (const Requirement& requirement : request.requirements) {
-      const auto choice = quick.choose(requirement, filter, claimed);
-      const auto other = plain.choose(requirement, filter, plain_claimed);
-      REQUIRE(choice.has_value() == other.has_value());
-      if (!choice) {
-        all = false;
-        ++counts.refused;
-        break;
-      }
-      CHECK(any);
-      CHECK(choice->agent == other->agent);
-      REQUIRE(ids(quick, choice->victims) == ids(plain, other->victims));
-      ++counts.chosen;
-      counts.several += choice->victims.size() > 1 ? 1 : 0;
-      for (const auto victim : choice->victims) quick.shift(victim, -1);
-      claimed.insert(claimed.end(), choice->victims.begin(), choice->victims.end());
-      plain_claimed.insert(plain_claimed.end(), other->victims.begin(), other->victims.end());
-      const bool taken =
-          ledger.take(group.agents, choice->agent, requirement, load.container_limit,
-                      [](SlotIndex, std::int64_t units, std::span<const std::int64_t> free) {
-                        return sched::tightest_device(units, free);
-                      });
-      REQUIRE(taken);
-      took.emplace_back(choice->agent, &requirement);
-    }
+    Rivals rivals{quick, plain, ledger, group};
+    const bool all = rivals.make_room(request, filter);
+    if (rivals.roomed > 0) CHECK(any);
+    counts.chosen += rivals.roomed;
+    counts.several += rivals.several;
+    counts.refused += all ? 0 : 1;
     ledger.rollback(before);
     if (!all || load.draw(0, 1) == 0) continue;
     ++counts.claims;
-    for (const auto& [agent, requirement] : took) {
-      ledger.shift(group.agents, agent, *requirement, {}, 1);
-    }
-    quick.claim(claimed);
-    plain.claim(plain_claimed);
+    rivals.claim();
   }
   CHECK(group.victims.is_sound());
 }

@@ -1,6 +1,5 @@
 // Who gives back quota, found without looking at everybody, against a walk over all who run.
 #include "crowd.hpp"
-#include "plain_preemption.hpp"
 
 using namespace bai;
 using namespace bai::test;
@@ -43,7 +42,7 @@ void compare_reclaims(Crowd& load, Counts& counts) {
     CHECK((plain_any || !any));
     const std::size_t before = ledger.checkpoint();
     quick.release_leaving();
-    std::vector<std::size_t> claimed, plain_claimed;
+    Rivals rivals{quick, plain, ledger, group};
     if (share) {
       auto victims = quick.cover_quota(session, *share);
       auto others = plain.cover_quota(session, *share);
@@ -58,38 +57,17 @@ void compare_reclaims(Crowd& load, Counts& counts) {
       counts.several += victims->size() > 1 ? 1 : 0;
       if (!victims->empty()) CHECK(any);
       for (const auto victim : *victims) quick.shift(victim, -1);
-      claimed = std::move(*victims);
-      plain_claimed = std::move(*others);
+      rivals.claimed = std::move(*victims);
+      rivals.plain_claimed = std::move(*others);
     }
-    bool all = true;
-    std::vector<std::pair<AgentIndex, const Requirement*>> took;
-    for (const Requirement& requirement : request.requirements) {
-      const auto choice = quick.choose(requirement, filter, claimed);
-      const auto other = plain.choose(requirement, filter, plain_claimed);
-      REQUIRE(choice.has_value() == other.has_value());
-      if (!choice) {
-        all = false;
-        ++counts.refused;
-        break;
-      }
-      CHECK(any);
-      CHECK(choice->agent == other->agent);
-      REQUIRE(ids(quick, choice->victims) == ids(plain, other->victims));
-      ++counts.roomed;
-      for (const auto victim : choice->victims) quick.shift(victim, -1);
-      claimed.insert(claimed.end(), choice->victims.begin(), choice->victims.end());
-      plain_claimed.insert(plain_claimed.end(), other->victims.begin(), other->victims.end());
-      ledger.shift(group.agents, choice->agent, requirement, {}, 1);
-      took.emplace_back(choice->agent, &requirement);
-    }
+    const bool all = rivals.make_room(request, filter);
+    if (rivals.roomed > 0) CHECK(any);
+    counts.roomed += rivals.roomed;
+    counts.refused += all ? 0 : 1;
     ledger.rollback(before);
     if (!all || load.draw(0, 1) == 0) continue;
     ++counts.claims;
-    for (const auto& [agent, requirement] : took) {
-      ledger.shift(group.agents, agent, *requirement, {}, 1);
-    }
-    quick.claim(claimed);
-    plain.claim(plain_claimed);
+    rivals.claim();
   }
   CHECK(group.victims.is_sound());
 }
