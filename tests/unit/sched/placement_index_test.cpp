@@ -9,6 +9,7 @@
 #include <limits>
 #include <vector>
 
+#include "sched/index/order_tree.hpp"
 #include "sched/search.hpp"
 
 using namespace bai;
@@ -551,4 +552,25 @@ TEST_CASE("columns say what rows do, however long nobody has asked") {
   table.erase(4);
   table.add(AgentId("00004"));
   CHECK(agree());
+}
+
+TEST_CASE("more unwanted slots than an order can count are looked up by a scan") {
+  AgentTable table;
+  for (int i = 0; i < 100; ++i) {
+    AgentFacts facts;
+    facts.takes_sessions = true;
+    facts.capacity = {{0, 10 + (i * 37) % 100}};
+    table.set(table.add(AgentId(fmt::format("{:05}", i))), facts);
+  }
+  const std::vector<KeyPart> key{{What::UnusedCapabilities, 0}, {What::LeastFree, 0}};
+  for (const std::size_t unwanted :
+       {sched::OrderTree::kBandsMax - 1, sched::OrderTree::kBandsMax}) {
+    PlacementIndex index(at_once());
+    Requirement requirement;
+    requirement.slots = {{0, 5}};
+    for (SlotIndex s = 1; s <= unwanted; ++s) requirement.slots.push_back({s, 0});
+    CHECK(index.best(table, requirement, key, kNoLimit) ==
+          sched::scan_best(table, requirement, key, kNoLimit, {}));
+    CHECK(index.orders() == (unwanted < sched::OrderTree::kBandsMax ? 1 : 0));
+  }
 }
