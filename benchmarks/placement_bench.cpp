@@ -167,6 +167,7 @@ class Cluster {
     return true;
   }
   void release(const Session& session, std::span<const AgentIndex> agents) {
+    for (const AgentIndex at : agents) table.fetch(at);
     for (std::size_t i = agents.size(); i-- > 0;) change(agents[i], session.requirements[i], -1);
   }
   std::span<const AgentIndex> chosen() const { return std::span(chosen_).first(count_); }

@@ -78,6 +78,9 @@ Ledger::~Ledger() {
 }
 
 void Ledger::rollback(std::size_t to) {
+  for (std::size_t i = to; i < entries_.size(); ++i) {
+    if (entries_[i].agents != nullptr) entries_[i].agents->fetch(entries_[i].agent);
+  }
   while (entries_.size() > to) {
     const Entry& entry = entries_.back();
     if (entry.agents != nullptr) {
