@@ -333,6 +333,21 @@ void agent_rejoins(benchmark::State& state) {
   }
 }
 
+// All agents of a cluster that starts make themselves known, in any order, so many at once.
+void agents_come(benchmark::State& state) {
+  Cluster cluster(state.range(0), "concentrated", QueueDiscipline::SkipAhead, true);
+  const auto at_once = static_cast<std::size_t>(state.range(1));
+  const std::span<const Change> all = cluster.changes;
+  std::ranges::shuffle(std::span(cluster.changes).subspan(1), std::mt19937_64{7});
+  for (auto _ : state) {
+    Planner planner(policies(), {});
+    std::uint64_t version = 0;
+    for (std::size_t at = 0; at < all.size(); at += at_once) {
+      planner.feed({++version}, all.subspan(at, std::min(at_once, all.size() - at)));
+    }
+  }
+}
+
 // A pass whose head waits, with a long queue behind it.
 void blocked_head(benchmark::State& state) {
   Cluster cluster(10'000, "dispersed", QueueDiscipline::HeadOfLine);
@@ -401,6 +416,16 @@ BENCHMARK(all_full)
     ->Args({100'000, 100'000})
     ->ArgNames({"pending", "agents"})
     ->Unit(benchmark::kMillisecond);
+BENCHMARK(agents_come)
+    ->Args({1'000, 1})
+    ->Args({1'000, 100})
+    ->Args({10'000, 1})
+    ->Args({10'000, 100})
+    ->Args({100'000, 100})
+    ->Args({100'000, 100'000})
+    ->ArgNames({"agents", "at_once"})
+    ->Iterations(1)
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK(explain_cold)->Arg(1'000)->Arg(10'000)->Arg(100'000)->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(gang_anywhere, concentrated, "concentrated")
     ->Arg(1'000)
@@ -427,7 +452,7 @@ BENCHMARK(agent_rejoins)
     ->Arg(1'000)
     ->Arg(10'000)
     ->Arg(100'000)
-    ->Iterations(10)
+    ->Iterations(200)
     ->Unit(benchmark::kMillisecond);
 BENCHMARK(blocked_head)->Arg(1'000)->Arg(100'000)->Unit(benchmark::kMillisecond);
 BENCHMARK(feed_session);

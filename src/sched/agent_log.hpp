@@ -18,11 +18,12 @@ class AgentLog {
   std::uint64_t epoch() const noexcept { return epoch_; }
   const std::vector<AgentIndex>& agents() const noexcept { return agents_; }
   void note(AgentIndex agent) {
-    if (agents_.size() >= kEntriesMax) {
-      agents_.clear();
-      ++epoch_;
-    }
+    if (agents_.size() >= kEntriesMax) begin_anew();
     agents_.push_back(agent);
+  }
+  void begin_anew() {
+    agents_.clear();
+    ++epoch_;
   }
   // Agents come and go: entries go on naming the same ones, or kGone.
   void came(AgentIndex at) {

@@ -8,9 +8,19 @@ namespace bai::sched {
 
 namespace {
 
-template <class T, class Allocator>
-void insert_at(std::vector<T, Allocator>& values, AgentIndex at, T value) {
-  values.insert(values.begin() + static_cast<std::ptrdiff_t>(at), std::move(value));
+// Puts `value` where `at` says that new agents stand, in ascending order; `width` of them for each.
+template <class Values>
+void insert_at(Values& values, std::span<const AgentIndex> at,
+               const typename Values::value_type& value, std::size_t width = 1) {
+  auto end = static_cast<std::ptrdiff_t>(values.size());  // of those that have not moved yet
+  values.resize(values.size() + at.size() * width);
+  for (std::size_t left = at.size(); left-- > 0;) {
+    const auto from = static_cast<std::ptrdiff_t>((at[left] - left) * width);
+    const auto to = static_cast<std::ptrdiff_t>((left + 1) * width);  // how far
+    std::move_backward(values.begin() + from, values.begin() + end, values.begin() + end + to);
+    std::fill_n(values.begin() + from + to - static_cast<std::ptrdiff_t>(width), width, value);
+    end = from;
+  }
 }
 template <class T, class Allocator>
 void erase_at(std::vector<T, Allocator>& values, AgentIndex at) {
@@ -50,8 +60,28 @@ void AgentTable::update_columns() const noexcept {
 }
 
 void AgentTable::insert(AgentIndex at, const AgentId& id) {
-  note_move(at, true);
-  insert_at(ids_, at, id);
+  note_move(at, AgentMove::What::Came);
+  make_room({&id, 1}, {&at, 1});
+}
+
+void AgentTable::add_all(std::vector<AgentId> ids) {
+  std::ranges::sort(ids);
+  std::vector<AgentIndex> at;
+  for (const AgentId& id : ids) {
+    const auto before = std::lower_bound(ids_.begin(), ids_.end(), id) - ids_.begin();
+    at.push_back(static_cast<AgentIndex>(static_cast<std::size_t>(before) + at.size()));
+  }
+  update_columns();
+  begin_logs();
+  ++labels_version_;
+  ++settings_epoch_;
+  ++facts_epoch_;
+  make_room(ids, at);
+}
+
+void AgentTable::make_room(std::span<const AgentId> ids, std::span<const AgentIndex> at) {
+  insert_at(ids_, at, AgentId{});
+  for (std::size_t i = 0; i < at.size(); ++i) ids_[at[i]] = ids[i];
   insert_at(labels_, at, Labels{});
   for (auto& sets : devices_) {
     if (!sets.empty()) insert_at(sets, at, DeviceSet{});
@@ -60,11 +90,10 @@ void AgentTable::insert(AgentIndex at, const AgentId& id) {
   for (SlotColumn& column : columns_) {
     if (column.capacity.empty()) continue;
     insert_at(column.capacity, at, kAbsentSlot);
-    insert_at(column.observed, at, std::int64_t{0});
-    insert_at(column.free, at, std::int64_t{0});
+    insert_at(column.observed, at, 0);
+    insert_at(column.free, at, 0);
   }
-  rows_.insert(rows_.begin() + static_cast<std::ptrdiff_t>(at * row_width_), row_width_,
-               kAbsentFree);
+  insert_at(rows_, at, kAbsentFree, row_width_);
 }
 
 void AgentTable::clear(AgentIndex at) {
@@ -83,34 +112,33 @@ constexpr std::size_t kChangesMax = 1 << 16, kChangesPerAgent = 4;
 constexpr std::size_t kMovesMax = 1024;
 
 void AgentTable::note(AgentIndex at) {
-  if (changed_.size() >= std::max(kChangesMax, kChangesPerAgent * size())) {
-    columns_lag_ = columns_lag_ || columns_seen_ < changed_.size();
-    columns_seen_ = 0;
-    changed_.clear();
-    moves_.clear();
-    ++epoch_;
-    ++log_epoch_;
-  }
+  if (changed_.size() >= std::max(kChangesMax, kChangesPerAgent * size())) begin_logs();
   changed_.push_back(at);
 }
 
-void AgentTable::note_move(AgentIndex at, bool came) {
-  update_columns();  // while numbers are what they were
+void AgentTable::begin_logs() noexcept {
+  columns_lag_ = columns_lag_ || columns_seen_ < changed_.size();
+  columns_seen_ = 0;
+  changed_.clear();
+  moves_.clear();
   ++epoch_;
+  ++log_epoch_;
+}
+
+void AgentTable::note_move(AgentIndex at, AgentMove::What what) {
   ++labels_version_;
   ++settings_epoch_;
   ++facts_epoch_;
-  if (moves_.size() >= kMovesMax) {
-    columns_seen_ = 0;
-    changed_.clear();
-    moves_.clear();
-    ++log_epoch_;
+  if (what != AgentMove::What::Relabelled) {
+    update_columns();  // while numbers are what they were
+    ++epoch_;
   }
-  moves_.push_back({changed_.size(), at, came});
+  if (moves_.size() >= kMovesMax) begin_logs();
+  moves_.push_back({changed_.size(), at, what});
 }
 
 void AgentTable::erase(AgentIndex at) {
-  note_move(at, false);
+  note_move(at, AgentMove::What::Left);
   clear(at);
   erase_at(labels_, at);
   for (auto& sets : devices_) {
@@ -168,8 +196,7 @@ void AgentTable::set(AgentIndex at, const AgentFacts& facts) {
   brief = {facts.architecture, facts.containers, 0, facts.takes_sessions};
   if (labels_[at] != facts.labels) {
     labels_[at] = facts.labels;
-    ++labels_version_;
-    ++settings_epoch_;
+    note_move(at, AgentMove::What::Relabelled);
   }
   set_devices(at, facts);
   note(at);

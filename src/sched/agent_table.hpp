@@ -58,9 +58,10 @@ struct AgentFacts {
 
 // An agent came to `at`, or left it: the numbers behind it moved.
 struct AgentMove {
+  enum class What : std::uint8_t { Came, Left, Relabelled };
   std::size_t changes_before = 0;  // entries of AgentTable::changed() that are older
   AgentIndex at = 0;
-  bool came = false;
+  What what = What::Came;
 };
 
 class AgentTable {
@@ -71,6 +72,8 @@ class AgentTable {
   std::optional<AgentIndex> find(const AgentId& id) const noexcept;
   // Inserts in order of ids.
   AgentIndex add(const AgentId& id);
+  // Any number of agents that are not there, in any order, in one go.
+  void add_all(std::vector<AgentId> ids);
   // Inserts at `at`, whatever the order.
   void insert(AgentIndex at, const AgentId& id);
   void erase(AgentIndex at);
@@ -151,8 +154,8 @@ class AgentTable {
   // `epoch` differs, everything may have changed, numbers included.
   std::uint64_t epoch() const noexcept { return epoch_; }
   const std::vector<AgentIndex>& changed() const noexcept { return changed_; }
-  // For who follows agents that come and go: in numbers as they were then. When `log_epoch` differs
-  // both logs begin anew.
+  // For who follows agents that come and go or get other labels: in numbers as they were then. When
+  // `log_epoch` differs both logs begin anew.
   std::uint64_t log_epoch() const noexcept { return log_epoch_; }
   const std::vector<AgentMove>& moves() const noexcept { return moves_; }
   // Differs when agents have come or gone, or have other labels or capacity.
@@ -185,8 +188,10 @@ class AgentTable {
   void clear(AgentIndex at);
   bool same_capacity(AgentIndex at, const AgentFacts& facts) const noexcept;
   void set_devices(AgentIndex at, const AgentFacts& facts);
+  void make_room(std::span<const AgentId> ids, std::span<const AgentIndex> at);
   void note(AgentIndex at);
-  void note_move(AgentIndex at, bool came);
+  void note_move(AgentIndex at, AgentMove::What what);
+  void begin_logs() noexcept;  // anew
 
   struct Rule {
     std::uint64_t version = 0;  // of the labels; 0: never asked for

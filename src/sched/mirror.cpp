@@ -30,6 +30,9 @@ SessionId id_of(const Change& session) {
   return after != nullptr ? after->id : session.old_row<Session>()->id;
 }
 
+// Fewer new agents than this are as fast one by one.
+constexpr std::ptrdiff_t kMetTogether = 8;
+
 bool holds(const Kernel& kernel) { return holds_resources(kernel.status) && !kernel.agent.empty(); }
 
 bool grants_alike(const Kernel& a, const Kernel& b) {
@@ -61,6 +64,7 @@ Mirror::Mirror() {
 }
 
 void Mirror::feed(StateVersion version, std::span<const Change> changes) {
+  meet_agents(changes);
   for (const Change& change : changes) apply(change);
   reservations_.settle(slot_types_, slots_, std::exchange(slot_types_stale_, false));
   for (const PendingIndex at : touched_) settle(at);
@@ -195,6 +199,27 @@ void Mirror::on_agent(const Change& change) {
     }
   }
   refresh_agent(id, record);
+}
+
+// Those that are new get their numbers together: one by one, all behind each would be moved.
+void Mirror::meet_agents(std::span<const Change> changes) {
+  const auto is_new = [](const Change& change) {
+    return change.entity == EntityKind::Agent && change.before == nullptr;
+  };
+  if (std::ranges::count_if(changes, is_new) < kMetTogether) return;
+  std::map<std::uint32_t, std::vector<AgentId>> met;
+  for (const Change& change : changes) {
+    if (!is_new(change)) continue;
+    const Agent& agent = *change.new_row<Agent>();
+    AgentRecord& record = agent_record(agent.id);
+    if (record.group != kNone) continue;
+    record.group = group_of(agent.resource_group);
+    met[record.group].push_back(agent.id);
+  }
+  for (auto& [group, ids] : met) {
+    groups_[group].agents.add_all(std::move(ids));
+    groups_[group].tenants.begin_anew();
+  }
 }
 
 void Mirror::refresh_agent(const AgentId& id, AgentRecord& record) {

@@ -176,6 +176,7 @@ class Mirror {
 
   // mirror.cpp: agents, limits, usage
   void apply(const Change& change);
+  void meet_agents(std::span<const Change> changes);
   void on_agent(const Change& change);
   void on_kernel(const Change& change);
   void on_usage(const Change& change);

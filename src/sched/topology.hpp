@@ -22,8 +22,7 @@ class Topology {
     std::vector<AgentIndex> agents;  // in order
   };
 
-  // Made anew when agents have come or gone, or have other labels, or the levels are others.
-  // `levels`: smallest first.
+  // To be called when agents may have come or gone or have other labels. `levels`: smallest first.
   void follow(const AgentTable& agents, const std::vector<std::string>& levels);
 
   std::size_t levels() const noexcept { return levels_.size(); }
@@ -45,9 +44,14 @@ class Topology {
   };
 
   void build(const AgentTable& agents);
+  bool follow_moves(const AgentTable& agents);
+  void renumber(AgentIndex from, int by);
+  static void leave(Level& level, AgentIndex agent);
+  static void enter(Level& level, AgentIndex agent, std::string name);
   std::string name_of(const AgentTable& agents, std::size_t level, AgentIndex agent) const;
 
-  std::uint64_t labels_version_ = 0;
+  std::uint64_t labels_version_ = 0, log_epoch_ = 0;
+  std::size_t followed_ = 0;  // moves of agents
   std::vector<std::string> labels_;
   std::vector<Level> levels_;
   std::uint64_t version_ = 0;

@@ -166,8 +166,9 @@ bool VictimIndex::follow_agents(Tree& tree, const AgentTable& agents,
       if (place != kNowhere) changed.push_back(place);
     }
     if (last) return true;
-    const AgentIndex at = moves[move].at;
-    const bool came = moves[move].came;
+    const auto& [before, at, what] = moves[move];
+    if (what == AgentMove::What::Relabelled) continue;
+    const bool came = what == AgentMove::What::Came;
     if (const std::uint32_t place = came ? kNowhere : tree.place_of(at); place != kNowhere) {
       tree.leave(place);
       tree.bounds.follow(place);

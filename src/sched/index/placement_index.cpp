@@ -93,7 +93,8 @@ void PlacementIndex::follow(const AgentTable& agents) {
     for (; followed_ < until; ++followed_) changed(log[followed_]);
     if (last) return;
     const AgentMove& move = moves[followed_moves_++];
-    move.came ? inserted(move.at) : erased(move.at);
+    if (move.what == AgentMove::What::Came) inserted(move.at);
+    if (move.what == AgentMove::What::Left) erased(move.at);
   }
 }
 
