@@ -105,7 +105,7 @@ else
   run_sanitized asan "${asan_tests[*]}"
   if [ "$mode" = soak ]; then  # the last two drive a whole server over real sockets
     run_sanitized tsan "unit_runtime unit_server_http unit_server_local_agent e2e_api_test e2e_session_test" \
-      unit_runtime unit_server_http unit_server_local_agent bai-manager-server bai-local-agent
+      unit_runtime unit_server_http unit_server_local_agent bai-manager-server bai-local-agent baictl
     check fuzz-packages bash tests/install_packages.sh tests/fuzz/packages.txt
     for target in http agent_wire; do
       check "fuzz-$target" bash tests/fuzz/fuzz.sh "$target" 60

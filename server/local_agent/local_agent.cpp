@@ -215,9 +215,9 @@ Status LocalAgent::Impl::start() {
   }
   rpc_ = std::move(*rpc);
   heartbeat();
-  thread_ = std::thread([this] { loop_.run(); });
   log(LogLevel::Info, fmt::format("agent {} at {} with {} kernels in {}", options_.id.str(), addr_,
                                   host_->running(), options_.work_root));
+  thread_ = std::thread([this] { loop_.run(); });
   return {};
 }
 
