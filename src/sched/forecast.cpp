@@ -33,7 +33,7 @@ std::string estimates_text(const std::set<EstimateFrom>& used) {
 
 }  // namespace
 
-bool GroupPass::awaits_forecast(PendingIndex at, std::shared_ptr<Failure> failure) {
+bool GroupPass::awaits_forecast(PendingIndex at, const std::shared_ptr<Failure>& failure) {
   const bool is_asked = at == asked_;
   if ((!failure->blocks && !failure->promised) || failure->expected_start != Timestamp{}) {
     return false;
@@ -46,7 +46,7 @@ bool GroupPass::awaits_forecast(PendingIndex at, std::shared_ptr<Failure> failur
   if (forecasts_.size() >= kForecastsMax && !is_asked) return false;
   const PendingSession& session = view_.session(at);
   if (session.details != nullptr && !session.details->reservation.empty()) return false;
-  forecasts_.push_back({at, position_, std::move(failure)});
+  forecasts_.push_back({at, position_, failure});
   return true;
 }
 

@@ -39,7 +39,7 @@ void GroupPass::forecast_before(PendingIndex asked) {
     if (!at || *at == asked) return;
     auto failure = std::make_shared<Failure>();
     failure->blocks = may_run(*at);
-    if (failure->blocks && !awaits_forecast(*at, std::move(failure))) return;
+    if (failure->blocks && !awaits_forecast(*at, failure)) return;
   }
 }
 

@@ -349,17 +349,19 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
   if (is_alike) {
     if (const auto known = failures_.find(key); known != failures_.end()) {
       if (redeem(at, waiting, filter, neighbours)) return true;
-      auto failure = known->second;
+      const std::shared_ptr<Failure>& failure = known->second;
       // Before it is promised anything: its own promise would stand in its way.
       if (failure->blocks && preempt(waiting, nullptr)) return true;
-      if (const auto start = promised_ ? promise(at, waiting, filter) : std::nullopt) {
-        failure = std::make_shared<Failure>(*failure);
-        failure->expected_start = Timestamp{start->at};
-      }
       if (may_narrow() && waiting.topology == 0) {
         ordering_->narrow(waiting.session.request, Duration{-1});
       }
-      give_up(at, std::move(failure));
+      if (const auto start = promised_ ? promise(at, waiting, filter) : std::nullopt) {
+        auto own = std::make_shared<Failure>(*failure);
+        own->expected_start = Timestamp{start->at};
+        give_up(at, own);
+      } else {
+        give_up(at, failure);
+      }
       return false;
     }
   }

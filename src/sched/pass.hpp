@@ -236,7 +236,7 @@ class GroupPass {
                                       AgentFilter& filter, std::size_t& candidates);
   void accept(const Waiting& waiting, const Request& request, const std::vector<AgentIndex>& agents,
               std::size_t first_entry);
-  void give_up(PendingIndex at, std::shared_ptr<Failure> failure);
+  void give_up(PendingIndex at, const std::shared_ptr<Failure>& failure);
   AgentFilter filter_of(const Waiting& waiting);
   // Null: the session is in no group that has a wish.
   Neighbours* neighbours_of(const Waiting& waiting);
@@ -261,7 +261,7 @@ class GroupPass {
     std::shared_ptr<Failure> failure;
   };
   // True: the session is told when the pass is over.
-  bool awaits_forecast(PendingIndex at, std::shared_ptr<Failure> failure);
+  bool awaits_forecast(PendingIndex at, const std::shared_ptr<Failure>& failure);
   void tell_behind(PendingIndex at);
   bool may_run(PendingIndex at) const;
   void follow_placements();

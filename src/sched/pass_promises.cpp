@@ -126,7 +126,7 @@ void GroupPass::after_failure(PendingIndex at, const Waiting& waiting, const Age
       ordering_->narrow(waiting.session.request, Duration{-1});
     }
   }
-  give_up(at, std::move(failure));
+  give_up(at, failure);
 }
 
 // Where the queue discipline promises nothing only those who wait for a reservation's end are told.

@@ -8,7 +8,7 @@
 
 namespace bai::sched {
 
-void GroupPass::give_up(PendingIndex at, std::shared_ptr<Failure> failure) {
+void GroupPass::give_up(PendingIndex at, const std::shared_ptr<Failure>& failure) {
   if (failure->blocks && group_.row->queue_discipline == QueueDiscipline::HeadOfLine) {
     end_ = End::Blocked;
   }

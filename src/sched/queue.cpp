@@ -17,8 +17,8 @@ std::int64_t shortest_of(const std::vector<QueueEntry>& entries) {
   return shortest;
 }
 
-// One band, its requests merged. Only the head of each request is in the heap, with a copy of its
-// entry: a pass over a long queue does little else than to compare them.
+// One band, its requests merged by a tournament of their heads: a pass over a long queue does
+// little else than to compare them.
 class BandWalk {
   static constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
 
@@ -26,21 +26,13 @@ class BandWalk {
     const RequestQueue* queue;
     RequestQueue::Place place;
     std::uint32_t request;
+    bool is_done;  // nobody is left
     std::int64_t longest;
+    // What is at `place`, and how many there are behind it in its block: who reads on from there
+    // need not look at the queue, which is likely to be far away.
+    const QueueEntry* head = nullptr;
+    std::size_t left = 0;
   };
-  struct Head {
-    std::int64_t rank;  // the first thing that the order compares; the smallest is drawn first
-    QueueEntry entry;
-    std::uint32_t cursor;
-  };
-
-  bool is_later(const Head& a, const Head& b) const {
-    if (a.rank != b.rank) return a.rank > b.rank;
-    return newest_first_ ? order_(a.entry, b.entry) : order_(b.entry, a.entry);
-  }
-  auto later() const {
-    return [this](const Head& a, const Head& b) { return is_later(a, b); };
-  }
 
  public:
   BandWalk(const BandQueue& band, bool newest_first,
@@ -48,49 +40,83 @@ class BandWalk {
       : order_(band.order()), newest_first_(newest_first) {
     cursors_.reserve(band.requests().size());
     heads_.reserve(band.requests().size());
+    ranks_.reserve(band.requests().size());
     for (const auto& [request, queue] : band.requests()) {
       const auto limit = limits.find(request);
-      cursors_.push_back({&queue, newest_first ? queue.back() : queue.front(), request,
+      cursors_.push_back({&queue, newest_first ? queue.back() : queue.front(), request, false,
                           limit == limits.end() ? kNoLimit : limit->second});
-      const auto at = static_cast<std::uint32_t>(cursors_.size() - 1);
-      if (settle(cursors_.back())) heads_.push_back(head_of(at));
+      heads_.emplace_back();
+      ranks_.emplace_back();
+      look(cursors_.back());
+      take_up(cursors_.size() - 1, settle(cursors_.back()));
     }
-    std::ranges::make_heap(heads_, later());
+    play_all();
   }
 
   std::optional<PendingIndex> next() {
     if (drawn_) advance();
-    if (heads_.empty()) return std::nullopt;
+    if (cursors_.empty() || cursors_[first()].is_done) return std::nullopt;
     drawn_ = true;
-    return heads_.front().entry.session;
+    return heads_[first()].session;
   }
 
   void narrow(std::uint32_t request, std::int64_t longest) {
-    // Nearly always the request that was drawn last.
-    if (drawn_ && cursors_[heads_.front().cursor].request == request) {
-      std::int64_t& limit = cursors_[heads_.front().cursor].longest;
-      limit = std::min(limit, longest);
+    if (cursors_.empty()) return;
+    // Nearly always the request that was drawn last, which moves on before anyone is compared.
+    if (drawn_ && cursors_[first()].request == request) {
+      cursors_[first()].longest = std::min(cursors_[first()].longest, longest);
       return;
     }
-    for (std::size_t i = 0; i < heads_.size(); ++i) {
-      Cursor& cursor = cursors_[heads_[i].cursor];
-      if (cursor.request != request) continue;
-      cursor.longest = std::min(cursor.longest, longest);
-      if (settle(cursor)) {
-        heads_[i] = head_of(heads_[i].cursor);
-      } else {
-        heads_.erase(heads_.begin() + static_cast<std::ptrdiff_t>(i));
-      }
-      std::ranges::make_heap(heads_, later());  // who was drawn last stays its top
-      return;
-    }
+    const auto found = std::ranges::lower_bound(cursors_, request, {}, &Cursor::request);
+    if (found == cursors_.end() || found->request != request || found->is_done) return;
+    found->longest = std::min(found->longest, longest);
+    take_up(static_cast<std::size_t>(found - cursors_.begin()), settle(*found));
+    play_all();  // who was drawn last stays the first
   }
 
  private:
-  Head head_of(std::uint32_t cursor) const {
-    const QueueEntry& entry = cursors_[cursor].queue->at(cursors_[cursor].place);
-    const std::int64_t rank = order_.rank(entry);
-    return {newest_first_ ? ~rank : rank, entry, cursor};
+  std::uint32_t first() const noexcept { return losers_[0]; }
+
+  void look(Cursor& cursor) const {
+    const auto [block, entry] = cursor.place;
+    cursor.head = &cursor.queue->at(cursor.place);
+    cursor.left = newest_first_ ? entry : cursor.queue->entries(block) - entry - 1;
+  }
+  bool step(Cursor& cursor) const {
+    if (cursor.left > 0) {
+      --cursor.left;
+      cursor.head += newest_first_ ? -1 : 1;
+      cursor.place.entry += newest_first_ ? std::size_t(-1) : 1;
+      return true;
+    }
+    const auto place =
+        newest_first_ ? cursor.queue->before(cursor.place) : cursor.queue->after(cursor.place);
+    if (!place) return false;
+    cursor.place = *place;
+    look(cursor);
+    return true;
+  }
+  // The head of the cursor is where it is now, or there is none.
+  void take_up(std::size_t at, bool has_head) {
+    Cursor& cursor = cursors_[at];
+    cursor.is_done = !has_head;
+    ranks_[at] = std::numeric_limits<std::int64_t>::max();
+    if (!has_head) return;
+    heads_[at] = *cursor.head;
+    const std::int64_t rank = order_.rank(heads_[at]);
+    ranks_[at] = newest_first_ ? ~rank : rank;
+    // Needed long after this, when the others have been drawn.
+    if (cursor.left > 0) {
+      const QueueEntry* next = cursor.head + (newest_first_ ? -1 : 1);
+      __builtin_prefetch(next);
+      __builtin_prefetch(&next->session);  // it may be on two lines
+    }
+    order_.fetch(heads_[at]);
+  }
+  // Of two whose ranks are equal.
+  bool comes_first(std::uint32_t a, std::uint32_t b) const {
+    if (cursors_[a].is_done || cursors_[b].is_done) return cursors_[b].is_done;
+    return newest_first_ ? order_(heads_[b], heads_[a]) : order_(heads_[a], heads_[b]);
   }
   // Moves on to the first session that is short enough, its present one included.
   bool settle(Cursor& cursor) const {
@@ -98,52 +124,64 @@ class BandWalk {
     if (cursor.longest < 0) return false;
     if (!newest_first_) {
       const auto place = cursor.queue->next_within(cursor.place, cursor.longest);
-      if (place) cursor.place = *place;
-      return place.has_value();
-    }
-    while (cursor.queue->at(cursor.place).estimate > cursor.longest) {
-      const auto place = cursor.queue->before(cursor.place);
       if (!place) return false;
       cursor.place = *place;
+      look(cursor);
+      return true;
+    }
+    while (cursor.head->estimate > cursor.longest) {
+      if (!step(cursor)) return false;
     }
     return true;
   }
   void advance() {
     drawn_ = false;
-    Head& top = heads_.front();
-    Cursor& cursor = cursors_[top.cursor];
-    const auto place =
-        newest_first_ ? cursor.queue->before(cursor.place) : cursor.queue->after(cursor.place);
-    if (place) cursor.place = *place;
-    if (place && settle(cursor)) {
-      top = head_of(top.cursor);
-    } else {
-      top = heads_.back();
-      heads_.pop_back();
-      if (heads_.empty()) return;
-    }
-    sink_top();
+    const std::uint32_t moved = first();
+    take_up(moved, step(cursors_[moved]) && settle(cursors_[moved]));
+    replay(moved);
   }
-  // Restores the heap after its top has changed: what pop_heap and push_heap do in two walks.
-  void sink_top() {
-    const Head top = heads_.front();
-    std::size_t hole = 0;
-    for (std::size_t child = 1; child < heads_.size(); child = 2 * hole + 1) {
-      if (child + 1 < heads_.size()) {
-        child += static_cast<std::size_t>(is_later(heads_[child], heads_[child + 1]));
-      }
-      if (!is_later(top, heads_[child])) break;
-      heads_[hole] = heads_[child];
-      hole = child;
+  // The tournament is a binary tree: cursor i enters it at node size + i, and the two that meet in
+  // a node come from 2 * node and the one after it. Who loses stays there; node 0 has the winner.
+  void play_all() {
+    const auto size = static_cast<std::uint32_t>(cursors_.size());
+    losers_.assign(std::max<std::size_t>(1, size), 0);
+    std::vector<std::uint32_t> winners(2 * std::size_t{size});
+    for (std::uint32_t i = 0; i < size; ++i) winners[size + i] = i;
+    for (std::uint32_t node = size; node-- > 1;) {
+      const std::uint32_t a = winners[2 * node], b = winners[2 * node + 1];
+      const bool wins = ranks_[a] != ranks_[b] ? ranks_[a] < ranks_[b] : comes_first(a, b);
+      winners[node] = wins ? a : b;
+      losers_[node] = wins ? b : a;
     }
-    heads_[hole] = top;
+    if (size > 1) losers_[0] = winners[1];
+  }
+  // Where the head of one has changed: it meets those on its way again. Without branches where
+  // ranks differ: who wins is hard to foretell.
+  void replay(std::uint32_t cursor) {
+    std::uint32_t winner = cursor;
+    std::int64_t rank = ranks_[cursor];
+    for (std::size_t node = (cursors_.size() + cursor) / 2; node > 0; node /= 2) {
+      const std::uint32_t other = losers_[node];
+      const std::int64_t its = ranks_[other];
+      bool loses = its < rank;
+      if (its == rank) [[unlikely]] {
+        loses = comes_first(other, winner);
+      }
+      const std::uint32_t change = (winner ^ other) & (0U - static_cast<std::uint32_t>(loses));
+      losers_[node] = other ^ change;
+      winner ^= change;
+      rank = std::min(rank, its);
+    }
+    losers_[0] = winner;
   }
 
   EntryOrder order_;
   bool newest_first_;
-  bool drawn_ = false;  // the heap's top was given out and has not moved on yet
-  std::vector<Cursor> cursors_;
-  std::vector<Head> heads_;
+  bool drawn_ = false;                 // the first one was given out and has not moved on yet
+  std::vector<Cursor> cursors_;        // by request
+  std::vector<QueueEntry> heads_;      // by cursor
+  std::vector<std::int64_t> ranks_;    // of heads, the first thing that the order compares
+  std::vector<std::uint32_t> losers_;  // by node
 };
 
 class BandsWalk final : public Ordering {

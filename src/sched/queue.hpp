@@ -30,6 +30,10 @@ class EntryOrder {
     if (a.created != b.created) return a.created < b.created;
     return (*sessions_)[a.session].session.id < (*sessions_)[b.session].session.id;
   }
+  // Soon somebody will look at the session.
+  void fetch(const QueueEntry& entry) const noexcept {
+    __builtin_prefetch(&(*sessions_)[entry.session]);
+  }
   // What is compared first.
   std::int64_t rank(const QueueEntry& entry) const noexcept {
     return by_estimate_ ? entry.estimate : entry.created;
@@ -53,6 +57,7 @@ class RequestQueue {
   bool empty() const noexcept { return blocks_.empty(); }
 
   const QueueEntry& at(Place place) const { return blocks_[place.block].entries[place.entry]; }
+  std::size_t entries(std::size_t block) const noexcept { return blocks_[block].entries.size(); }
   Place front() const noexcept { return {0, 0}; }
   Place back() const noexcept { return {blocks_.size() - 1, blocks_.back().entries.size() - 1}; }
   std::optional<Place> after(Place place) const noexcept;
