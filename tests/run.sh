@@ -106,7 +106,7 @@ else
   if [ "$mode" = soak ]; then  # the last three drive a whole server over real sockets
     run_sanitized tsan "unit_runtime unit_server_http unit_server_local_agent e2e_api_test e2e_session_test e2e_scheduling_test" \
       unit_runtime unit_sched unit_server_http unit_server_local_agent bai-manager-server bai-local-agent baictl
-    # Of the planner what runs in parallel: the rest takes an hour here and has one thread.
+    # Of the planner what runs in parallel: the rest has one thread.
     check tsan-plans build/tsan/bin/unit_sched --source-file="*parallel_test*"
     check fuzz-packages bash tests/install_packages.sh tests/fuzz/packages.txt
     for target in http agent_wire; do
