@@ -17,6 +17,9 @@
 
 namespace bai::sched {
 
+class DomainStartsCache;
+class Topology;
+
 // One resource group's, for one pass. Amounts and places for containers; devices of the future are
 // not foreseen. What runs is expected to end as estimated; what should have ended is expected to
 // end at once.
@@ -52,6 +55,12 @@ class Future {
                                       const Requirement& requirement, Duration estimate,
                                       const AgentFilter& filter, const Bounds& bounds,
                                       std::uint64_t& steps);
+  // For a gang, within one domain of that level: of equal ones in the first. `topology` has
+  // followed the agents, the labels that it asks for are prepared.
+  std::optional<Start> earliest_within(const Topology& topology, std::size_t level,
+                                       DomainStartsCache& starts, const Request& request,
+                                       Duration estimate, AgentFilter filter, Bounds bounds,
+                                       std::uint64_t& steps);
   // Whether the agents would take it then.
   bool holds(const Start& start, const Request& request, Duration estimate,
              const AgentFilter& filter);
@@ -103,6 +112,10 @@ class Future {
   std::optional<Start> earliest_gang(const Request& request, Duration estimate,
                                      const AgentFilter& filter, const Bounds& bounds,
                                      std::uint64_t& steps);
+  // By domain: not before that time.
+  std::vector<std::int64_t> domain_bounds(const Topology& topology, std::size_t level,
+                                          DomainStartsCache& starts, const Request& request,
+                                          std::int64_t from) const;
   std::vector<AgentIndex> special_devices(const Requirement& requirement) const;
   std::int64_t known_end(AgentIndex agent, std::int64_t end) const;
   void add_promise(AgentIndex agent, const Requirement& requirement, std::int64_t from,

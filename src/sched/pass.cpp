@@ -30,6 +30,7 @@ GroupPass::GroupPass(const ViewSource& source, Group& group, Ledger& ledger,
                    group.row->queue_discipline == QueueDiscipline::Conservative),
       has_future_(looks_ahead_ || reserved_.any()),
       choices_(memory.choices) {
+  memory_.domain_starts.begin_pass();
   if (const auto edge = reserved_.next_edge()) wake(*edge);
 }
 

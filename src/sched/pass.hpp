@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "sched/domain_rooms.hpp"
+#include "sched/domain_starts.hpp"
 #include "sched/explain.hpp"
 #include "sched/future.hpp"
 #include "sched/ledger.hpp"
@@ -85,6 +86,7 @@ struct GroupMemory {
   Stopped stopped;  // usually empty
   Topology topology;
   RoomsCache rooms;
+  DomainStartsCache domain_starts;
   std::vector<std::shared_ptr<const PendingReason>>
       shared;  // by request: Failure::shared, the last
 
@@ -198,8 +200,8 @@ class GroupPass {
   std::optional<Future::Start> expect(const Waiting& waiting, const AgentFilter& filter,
                                       std::int64_t before);
   std::optional<Future::Start> expect_within(std::size_t level, const Waiting& waiting,
-                                             AgentFilter filter, Future::Bounds bounds,
-                                             std::uint64_t& steps);
+                                             const AgentFilter& filter,
+                                             const Future::Bounds& bounds, std::uint64_t& steps);
   // pass_promises.cpp: conservative backfill from pass to pass.
   void lay_promises();
   void drop_promise(PendingIndex at);

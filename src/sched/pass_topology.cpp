@@ -147,20 +147,17 @@ std::optional<Infeasible> GroupPass::infeasible_within(std::size_t level, const 
 
 // The earliest start within one domain of that level.
 std::optional<Future::Start> GroupPass::expect_within(std::size_t level, const Waiting& waiting,
-                                                      AgentFilter filter, Future::Bounds bounds,
+                                                      const AgentFilter& filter,
+                                                      const Future::Bounds& bounds,
                                                       std::uint64_t& steps) {
   const Request& request = view_.request(waiting.session);
+  for (const Requirement& requirement : request.requirements) prepare(requirement);
   memory_.topology.follow(group_.agents, policies_.topology);
-  std::optional<Future::Start> best;
-  for (const Topology::Domain& domain : memory_.topology.domains(level)) {
-    filter.within = &domain.agents;
-    filter.is_domain = true;
-    auto start = future_.earliest(request, waiting.session.estimate, filter, bounds, steps);
-    if (!start) continue;
-    bounds.limit = start->at;
-    best = std::move(start);
-  }
-  return best;
+  const std::uint64_t looked_at = memory_.domain_starts.looked_at();
+  auto start = future_.earliest_within(memory_.topology, level, memory_.domain_starts, request,
+                                       waiting.session.estimate, filter, bounds, steps);
+  steps_ += memory_.domain_starts.looked_at() - looked_at;
+  return start;
 }
 
 }  // namespace bai::sched

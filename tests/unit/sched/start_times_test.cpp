@@ -1,4 +1,5 @@
 // When there is room: what is kept from pass to pass against a look at every agent.
+#include "sched/domain_starts.hpp"
 #include "sched/future.hpp"
 #include "sched/ledger.hpp"
 #include "sched/reserved.hpp"
@@ -27,6 +28,8 @@ struct Growing {
     if (world.state.find<Agent>(row.id) != nullptr) return;
     row.resource_group = ResourceGroupName("default");
     row.architecture = draw(0, 5) == 0 ? "aarch64" : "x86_64";
+    const std::string rack = std::to_string(draw(0, 4)), hall = std::to_string(draw(0, 1));
+    if (rack != "0") row.labels = Json::object({{"rack", Json(rack)}, {"hall", Json(hall)}});
     row.available_slots = slots({{"cpu", "8"}});
     if (with_devices && draw(0, 1) == 0) {
       row.available_slots = slots({{"cpu", "8"}, {"cuda.shares", "2"}});
@@ -239,6 +242,169 @@ TEST_CASE("the earliest start by what is kept is the one that a look at every ag
   CHECK(found > 10'000);
   CHECK(later > 5'000);
   CHECK(taken > 50);
+}
+
+TEST_CASE("the earliest start within a domain is the one that a look at every domain finds") {
+  const std::vector<std::string> levels{"rack", "hall"};
+  std::size_t found = 0, later = 0, placed = 0, never = 0;
+  for (std::uint64_t seed = 1; seed <= 80; ++seed) {
+    CAPTURE(seed);
+    Growing load(seed);
+    for (std::int64_t i = load.draw(0, 12); i > 0; --i) load.add_agent();
+    sched::StartTimesCache kept;
+    sched::DomainStartsCache starts;
+    sched::ReservedMemory known;
+    sched::Topology topology;
+    for (int step = 0; step < 40; ++step) {
+      CAPTURE(step);
+      load.step();
+      if (load.draw(0, 9) == 0) {
+        load.world.changes.update<Agent>(
+            load.agents[load.draw.random() % load.agents.size()],
+            [&](Agent& a) { a.labels.set("rack", Json(std::to_string(load.draw(1, 4)))); });
+        load.feed();
+      }
+      sched::Group& group = load.mirror.group(0);
+      const Timestamp now = at_second(load.now);
+      const std::uint32_t limit = load.container_limit;
+      sched::Ledger ledger(load.mirror);
+      sched::Reserved reserved(load.mirror, group, now, known, limit);
+      sched::Future future(load.mirror, group, now, kept, reserved.kept(), limit);
+      starts.begin_pass();
+      for (int question = 0; question < 8; ++question) {
+        CAPTURE(question);
+        const auto at =
+            load.mirror.find_waiting(load.waiting[load.draw.random() % load.waiting.size()]);
+        const PendingSession& session = load.mirror.waiting(*at).session;
+        const Request& request = load.mirror.request(session.request);
+        if (request.requirements.size() < 2) continue;
+        sched::Future::Bounds bounds;
+        if (load.draw(0, 3) == 0) bounds.from = at_second(load.now + load.draw(0, 60)).ns;
+        if (load.draw(0, 3) == 0) bounds.limit = at_second(load.now + load.draw(0, 90)).ns;
+        const auto level = static_cast<std::size_t>(load.draw(0, 1));
+        topology.follow(group.agents, levels);
+        std::uint64_t steps = 0;
+        const auto start = future.earliest_within(topology, level, starts, request,
+                                                  session.estimate, {}, bounds, steps);
+        std::optional<sched::Future::Start> wanted;
+        sched::Future::Bounds earlier = bounds;
+        for (const auto& domain : topology.domains(level)) {
+          sched::AgentFilter filter;
+          filter.within = &domain.agents;
+          auto here = future.earliest(request, session.estimate, filter, earlier, steps);
+          if (!here) continue;
+          earlier.limit = here->at;
+          wanted = std::move(here);
+        }
+        REQUIRE(start.has_value() == wanted.has_value());
+        never += start ? 0 : 1;
+        if (!start) continue;
+        ++found;
+        later += start->at > now.ns ? 1 : 0;
+        REQUIRE(start->at == wanted->at);
+        REQUIRE(start->agents == wanted->agents);
+        if (start->at == now.ns && bounds.from == 0 && !group.agents.has_devices()) {
+          for (std::size_t i = 0; i < request.requirements.size(); ++i) {
+            REQUIRE(
+                ledger.take(group.agents, start->agents[i], request.requirements[i], limit, {}));
+            future.placed(start->agents[i], request.requirements[i], session.estimate);
+          }
+          ++placed;
+        } else if (load.draw(0, 1) == 0) {
+          future.promise(*start, request, session.estimate);
+        }
+      }
+    }
+  }
+  CHECK(found > 1'000);
+  CHECK(later > 500);
+  CHECK(placed > 50);
+  CHECK(never > 100);
+}
+
+TEST_CASE("a promise may come before what devices are free on an agent changes otherwise") {
+  World world;
+  for (const char* id : {"a", "b", "c", "d"}) {
+    const bool is_early = id[0] >= 'c';
+    world.agent(id, {{"cpu", "8"}, {"cuda.shares", "2"}});
+    world.changes.update<Agent>(AgentId(id), [&](Agent& row) {
+      row.devices.set("cuda.shares", *Json::parse(R"(["1", "1"])"));
+      row.labels.set("rack", is_early ? "2" : "1");
+    });
+    Session session = world.draft();
+    session.status = SessionStatus::Running;
+    session.starts_at = at_second(kNow);
+    session.batch_timeout = seconds(is_early ? 30 : 50);
+    Kernel kernel;
+    kernel.id = numbered<KernelId>(1'000'000 + static_cast<std::uint64_t>(id[0]));
+    kernel.session = session.id;
+    kernel.agent = AgentId(id);
+    kernel.status = KernelStatus::Running;
+    kernel.occupied_slots = slots({{"cpu", "1"}, {"cuda.shares", "1"}});
+    kernel.devices = *Json::parse(R"({"cuda.shares": {"0": "0.5", "1": "0.5"}})");
+    world.changes.insert(kernel);
+    world.changes.insert(session);
+  }
+  const KernelSpec promised{{{"cpu", "1"}}}, wants{{{"cpu", "1"}, {"cuda.shares", "0.8"}}};
+  const auto first = world.batch({promised, promised}, 10);
+  const auto gang = world.batch({wants, wants}, 10);
+  world.group();
+  world.feed();
+  auto& mirror = const_cast<sched::Mirror&>(world.planner.mirror());
+  const sched::Group& group = mirror.group(0);
+  sched::StartTimesCache times;
+  sched::DomainStartsCache starts;
+  sched::Topology topology;
+  topology.follow(group.agents, {"rack"});
+  const sched::KeptAmounts kept;
+  sched::Future future(mirror, group, at_second(kNow), times, kept);
+  const auto request = [&](const SessionId& id) -> const Request& {
+    return mirror.request(mirror.waiting(*mirror.find_waiting(id)).session.request);
+  };
+  const auto expected = [&] {
+    std::uint64_t steps = 0;
+    const auto start = future.earliest_within(topology, 0, starts, request(gang), seconds(10), {},
+                                              sched::Future::Bounds{}, steps);
+    REQUIRE(start.has_value());
+    return start->at;
+  };
+  CHECK(expected() == at_second(kNow + 30).ns);
+  future.promise({at_second(kNow + 5).ns, {0, 1}}, request(first), seconds(10));
+  CHECK(expected() == at_second(kNow + 5).ns);
+}
+
+TEST_CASE("a gang that is kept together is foreseen without a look at every domain") {
+  World world;
+  constexpr int kRacks = 100;
+  for (int a = 0; a < 4 * kRacks; ++a) {
+    const std::string id = "a" + std::to_string(1000 + a);
+    const std::string rack = std::to_string(1000 + a / 4);
+    world.agent(id, {{"cpu", "8"}});
+    world.changes.update<Agent>(AgentId(id), [&](Agent& row) { row.labels.set("rack", rack); });
+    world.running(id, {{"cpu", "8"}}, kNow - 10, 4 * kRacks - a + 10);
+  }
+  const auto gang = world.batch({{{{"cpu", "8"}}}, {{{"cpu", "8"}}}, {{{"cpu", "8"}}}}, 10);
+  world.group();
+  world.feed();
+  auto& mirror = const_cast<sched::Mirror&>(world.planner.mirror());
+  const sched::Group& group = mirror.group(0);
+  sched::StartTimesCache times;
+  sched::DomainStartsCache starts;
+  sched::Topology topology;
+  const sched::KeptAmounts kept;
+  topology.follow(group.agents, {"rack"});
+  const PendingSession& session = mirror.waiting(*mirror.find_waiting(gang)).session;
+  for (const bool is_first : {true, false}) {
+    sched::Future future(mirror, group, at_second(kNow), times, kept);
+    starts.begin_pass();
+    std::uint64_t steps = 0, looked_at = starts.looked_at();
+    const auto start = future.earliest_within(topology, 0, starts, mirror.request(session.request),
+                                              session.estimate, {}, sched::Future::Bounds{}, steps);
+    REQUIRE(start.has_value());
+    CHECK(start->at == at_second(kNow + 3).ns);
+    CHECK(steps < 20);
+    CHECK((starts.looked_at() == looked_at) == !is_first);
+  }
 }
 
 TEST_CASE("different kernels and strict groups are foreseen without a look at every agent") {
