@@ -132,18 +132,24 @@ int main(int argc, char** argv) {
       [&] { status = with_client([&](Client& c) { return session_list(c, all, json); }); });
 
   std::string name, code;
-  const auto one = [&](const char* verb, const char* help, std::function<int(Client&)> command) {
-    auto* sub = session->add_subcommand(verb, help);
+  const auto one_of = [&](CLI::App& parent, const char* verb, const char* help,
+                          std::function<int(Client&)> command) {
+    auto* sub = parent.add_subcommand(verb, help);
     sub->add_option("session", name, "Name or id")->required();
     sub->callback([&status, command] { status = with_client(command); });
     return sub;
   };
+  const auto one = [&](const char* verb, const char* help, std::function<int(Client&)> command) {
+    return one_of(*session, verb, help, std::move(command));
+  };
   one("info", "Everything about a session", [&](Client& c) {
     return session_info(c, name, json);
   })->add_flag("--json", json, "JSON output");
-  one("why", "Why a session waits", [&](Client& c) {
-    return session_why(c, name, json);
-  })->add_flag("--json", json, "JSON output");
+  for (CLI::App* parent : {session, &app}) {  // "baictl why" is what one tries first
+    one_of(*parent, "why", "Why a session waits", [&](Client& c) {
+      return session_why(c, name, json);
+    })->add_flag("--json", json, "JSON output");
+  }
   one("logs", "Console output", [&](Client& c) {
     return session_logs(c, name, json);
   })->add_flag("--json", json, "JSON output");

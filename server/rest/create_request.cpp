@@ -197,6 +197,8 @@ Result<CreateRequest> parse_create_request(const Json& body, const SlotTypes& sl
   if (action.name == "from-template") fields.complain("session_name", "is a reserved name");
   if (auto ok = fields.status(); !ok) return std::unexpected(ok.error());
   const bool is_sized = fields.has({"cluster_size", "clusterSize"});
+  fields.has({"config"});
+  out.ignored = fields.unread();
   if (auto ok = read_config(body, slots, out); !ok) return std::unexpected(ok.error());
   if (!is_sized && !action.kernel_slots.empty()) {
     action.cluster_size = static_cast<std::int64_t>(action.kernel_slots.size());

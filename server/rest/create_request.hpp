@@ -4,6 +4,9 @@
 //   "session_group": id
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "bai_manager/actions.hpp"
 #include "bai_manager/resources.hpp"
 
@@ -14,6 +17,7 @@ struct CreateRequest {
   bool enqueue_only = false;
   Duration max_wait;  // 0: no limit
   bool names_agents = false;
+  std::vector<std::string> ignored;  // members of the body that mean nothing here
 };
 
 // `now` is what relative starting times count from. Kinds "body-invalid" for wrong fields (all of

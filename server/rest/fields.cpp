@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -74,7 +75,16 @@ std::optional<bool> parse_flag(std::string_view text) noexcept {
   return std::nullopt;
 }
 
+std::vector<std::string> Fields::unread() const {
+  std::vector<std::string> unread;
+  for (const auto& [name, value] : object_.members()) {
+    if (std::ranges::find(names_, name) == names_.end()) unread.push_back(name);
+  }
+  return unread;
+}
+
 const Json* Fields::find(Names names) {
+  names_.insert(names_.end(), names.begin(), names.end());
   for (const auto name : names) {
     const Json* value = object_.find(name);
     if (!value || value->is_null()) continue;

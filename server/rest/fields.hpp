@@ -1,5 +1,6 @@
 // Lenient, typed reading of request bodies and queries: several spellings of a name, null means
-// absent, unknown members are ignored, and one error lists everything that is wrong.
+// absent, unknown members are ignored unless the caller asks for them, and one error lists
+// everything that is wrong.
 #pragma once
 
 #include <cstdint>
@@ -61,12 +62,15 @@ class Fields {
   // InvalidArgument with kind "body-invalid": "clusterSize: should be an integer, is a string; ..."
   Status status() const;
   const std::string& complaints() const noexcept { return complaints_; }
+  // Members that nobody has asked for so far, by any spelling.
+  std::vector<std::string> unread() const;
 
  private:
   void wrong_type(std::string_view wanted, const Json& value);
 
   const Json& object_;
-  std::string current_;  // the spelling found, or the canonical one
+  std::string current_;                  // the spelling found, or the canonical one
+  std::vector<std::string_view> names_;  // asked for
   std::string complaints_;
 };
 

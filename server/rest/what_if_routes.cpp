@@ -1,4 +1,7 @@
 // Ours: what would become of a session, and why one waits and until when.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "rest/context.hpp"
 #include "rest/create_request.hpp"
 #include "rest/fields.hpp"
@@ -42,6 +45,16 @@ void what_if(RestContext& api, ExchangePtr exchange) {
   auto request =
       parse_create_request(creation, exchange->snapshot->slot_types(), exchange->request().arrival);
   if (!request) return exchange->fail(request.error());
+  // No client of the reference system asks this: an answer that leaves out something is a wrong
+  // one.
+  if (!request->ignored.empty()) {
+    return exchange->fail({ErrorCode::InvalidArgument,
+                           fmt::format("Unknown: {}. Right would be what creates a session, and "
+                                       "\"agents\" for those that would be there, too.",
+                                       fmt::join(request->ignored, ", ")),
+                           "body-invalid",
+                           {}});
+  }
   if (request->names_agents && !sees_agents(api, *exchange)) {
     return exchange->fail({ErrorCode::PermissionDenied,
                            "Agents are hidden here: only superadmins may choose them",

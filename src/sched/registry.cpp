@@ -255,11 +255,7 @@ std::string wrong_levels(const std::vector<std::string>& levels) {
 }
 
 Result<GroupOptions> read_group_options(const Json& object) {
-  Json own = object;
-  for (const char* member : {"sequencer", "selector", "validator_options", "preemption"}) {
-    own.erase(member);
-  }
-  PolicyOptions reader(own);
+  PolicyOptions reader(object);
   GroupOptions options;
   options.designation =
       reader.choice("agent_selection_policy", {"preferred", "strict"}, "preferred");
@@ -273,8 +269,11 @@ Result<GroupOptions> read_group_options(const Json& object) {
     reader.refuse(wrong);
   }
   options.scheduler_fallback = reader.text("scheduler_fallback", "");
-  options.lists_validators = own.find("validators") != nullptr;
+  options.lists_validators = object.find("validators") != nullptr;
   options.validators = reader.texts("validators");
+  for (const char* others : {"sequencer", "selector", "validator_options", "preemption"}) {
+    reader.raw(others);  // each has a reader of its own
+  }
   if (auto read = reader.finish(); !read) {
     return fail(ErrorCode::InvalidArgument, "policy_options: " + read.error().message,
                 "invalid-policy-option");

@@ -232,6 +232,8 @@ class Baictl(unittest.TestCase):
         text = self.ctl("session", "why", "too-large").stdout
         self.assertIn("too-large is PENDING", text)
         self.assertIn("reason", text)
+        again = self.ctl("why", "too-large", "--json").stdout
+        self.assertEqual("PENDING", json.loads(again)["status"])
 
     def test_agents(self):
         lines = self.ctl("agent", "ls").stdout.splitlines()

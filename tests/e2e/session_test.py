@@ -285,6 +285,8 @@ class Sessions(unittest.TestCase):
         supposed = self.admin("POST", "/session/_/what-if", large | {"agents": agents})
         self.assertEqual(200, supposed.status, supposed.json)
         self.assertEqual({"main1": "i-supposed"}, supposed.json["agents"])
+        unknown = self.admin("POST", "/session/_/what-if", large | {"new_agents": agents})
+        self.assertEqual((400, True), (unknown.status, "new_agents" in unknown.json["msg"]), unknown.json)
         self.assertEqual(404, self.user("GET", "/session/life-maybe").status)
 
     def test_what_if_on_the_command_line(self):

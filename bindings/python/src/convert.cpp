@@ -191,7 +191,8 @@ Duration duration_from(py::handle value, const std::string& what) {
   }
   const double length = PyFloat_AsDouble(value.ptr());
   if (length == -1.0 && PyErr_Occurred()) throw py::error_already_set();
-  if (!(length >= 0)) invalid(what + ": must not be negative");
+  if (std::isnan(length)) invalid(what + ": must be a number of seconds, not nan");
+  if (length < 0) invalid(what + ": must not be negative");
   if (length > kSecondsMax) invalid(what + ": is longer than 285 years");
   const double whole = std::floor(length);
   return Duration{static_cast<std::int64_t>(whole) * kNsPerSecond +

@@ -74,6 +74,8 @@ def test_time_does_not_go_backwards(cluster):
                   lambda: cluster.run_until(5), lambda: cluster.run_until_idle(-1)):
         with pytest.raises(InvalidArgument):
             wrong()
+    with pytest.raises(InvalidArgument, match="nan"):
+        cluster.advance(float("nan"))
     assert cluster.elapsed == 100
 
 

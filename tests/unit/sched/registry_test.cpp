@@ -103,6 +103,8 @@ TEST_CASE("settings of a resource group are checked before anyone relies on them
   CHECK(contains(check(R"({"max_container_count": 0})"), "from 1 to"));
   CHECK(contains(check(R"({"max_container_count": "3"})"), "integer"));
   CHECK(contains(check(R"({"colour": 1})"), "unknown option \"colour\""));
+  CHECK(
+      contains(check(R"({"colour": 1})"), ", sequencer, selector, validator_options, preemption"));
   CHECK(contains(check(R"({"sequencer": {"shares": "live"}})"), "unknown option \"shares\""));
   CHECK(contains(check(R"({"selector": 5})"), "must be an object"));
   CHECK(contains(check(R"({"validators": ["nope"]})"), "no validator named \"nope\""));
