@@ -142,7 +142,9 @@ void resident(benchmark::State& state) {
 BENCHMARK(resident)
     ->Args({100'000, 1'000'000})
     ->Args({100'000, 100'000})
+    ->Args({100'000, 10'000})
     ->Args({10'000, 1'000'000})
+    ->Args({1'000, 1'000'000})
     ->ArgNames({"agents", "pending"})
     ->Iterations(1)
     ->Unit(benchmark::kMillisecond);

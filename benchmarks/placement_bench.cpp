@@ -432,7 +432,8 @@ void sizes(benchmark::internal::Benchmark* b) {
 }
 void scarce_sizes(benchmark::internal::Benchmark* b) {
   for (const int agents : {1'000, 10'000, 100'000}) b->Args({agents, 8});
-  b->Args({10'000, 4})->ArgNames({"agents", "slots"})->Iterations(6);
+  for (const int slots : {4, 16}) b->Args({10'000, slots});
+  b->ArgNames({"agents", "slots"})->Iterations(6);
   b->Unit(benchmark::kMicrosecond);
 }
 

@@ -32,7 +32,7 @@ std::string traces() {
 }
 
 // Shares of models, devices and requests roughly as published.
-sim::OpenbTrace generated() {
+Result<sim::OpenbTrace> generated() {
   sim::OpenbTrace trace;
   trace.podlist = "generated";
   std::mt19937_64 random{kSeed};
@@ -219,13 +219,25 @@ class Pods {
 
 const ResourceGroupName Pods::kGroup("sim");
 
+// Every fourth of them, all, or all of them four times.
+std::vector<std::uint32_t> scaled(const std::vector<std::uint32_t>& all, std::int64_t percent) {
+  std::vector<std::uint32_t> some;
+  for (std::int64_t i = 0; i < percent; i += 100) {
+    const std::size_t step = percent < 100 ? static_cast<std::size_t>(100 / percent) : 1;
+    for (std::size_t at = 0; at < all.size(); at += step) some.push_back(all[at]);
+  }
+  return some;
+}
+
+// Argument: how many percent of its nodes and pods.
 std::optional<sim::OpenbTrace> trace_for(benchmark::State& state) {
-  if (traces().empty()) return generated();
-  auto trace = recorded(traces());
+  auto trace = traces().empty() ? generated() : recorded(traces());
   if (!trace) {
     state.SkipWithError(trace.error().message.c_str());
     return std::nullopt;
   }
+  trace->node_order = scaled(trace->node_order, state.range(0));
+  trace->arrivals = scaled(trace->arrivals, state.range(0));
   return std::move(*trace);
 }
 
@@ -234,8 +246,9 @@ void finish(benchmark::State& state, const sim::OpenbTrace& trace, std::int64_t 
       static_cast<double>(trace.arrivals.size()) * static_cast<double>(state.iterations());
   state.counters["decisions/s"] = benchmark::Counter(decisions, benchmark::Counter::kIsRate);
   state.counters["placed"] = static_cast<double>(placed);
+  state.counters["nodes"] = static_cast<double>(trace.node_order.size());
   state.SetLabel(trace.podlist);
-  if (!traces().empty() && placed != kPlacedDefault42) {
+  if (!traces().empty() && state.range(0) == 100 && placed != kPlacedDefault42) {
     state.SkipWithError("places another number of pods than the published results say");
   }
 }
@@ -276,15 +289,15 @@ void fgd_pass(benchmark::State& state) {
   finish(state, *trace, placed);
 }
 
-// A whole simulated log, without reading it.
+// A simulated log, without reading it. Argument: how many percent of its jobs, the first ones.
 void easy(benchmark::State& state, const char* file, bool philly, std::int64_t procs) {
   if (traces().empty()) return state.SkipWithError("BAI_TRACES names no folder");
   const std::string path = traces() + file;
   const auto text = sim::read_input(path);
   if (!text) return state.SkipWithError(text.error().message.c_str());
-  const auto log =
-      philly ? sim::parse_philly(path, *text, procs) : sim::parse_swf(path, *text, procs);
+  auto log = philly ? sim::parse_philly(path, *text, procs) : sim::parse_swf(path, *text, procs);
   if (!log) return state.SkipWithError(log.error().message.c_str());
+  log->jobs.resize(log->jobs.size() * static_cast<std::size_t>(state.range(0)) / 100);
   const auto policy = sim::find_batch_policy("EASY");
   if (!policy) return state.SkipWithError(policy.error().message.c_str());
   for (auto _ : state) {
@@ -295,12 +308,26 @@ void easy(benchmark::State& state, const char* file, bool philly, std::int64_t p
   state.counters["jobs"] = static_cast<double>(log->jobs.size());
 }
 
-BENCHMARK(fgd_arrivals)->UseManualTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(fgd_pass)->Unit(benchmark::kMillisecond);
+BENCHMARK(fgd_arrivals)
+    ->Arg(25)
+    ->Arg(100)
+    ->Arg(400)
+    ->ArgName("percent")
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK(fgd_pass)->Arg(25)->Arg(100)->Arg(400)->ArgName("percent")->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(easy, kth_sp2, "/swf/KTH-SP2-1996-2.1-cln.swf.gz", false, 100)
+    ->Arg(25)
+    ->Arg(50)
+    ->Arg(100)
+    ->ArgName("percent")
     ->Unit(benchmark::kMillisecond)
     ->Iterations(1);
 BENCHMARK_CAPTURE(easy, philly_512, "/philly/philly.csv.gz", true, 512)
+    ->Arg(25)
+    ->Arg(50)
+    ->Arg(100)
+    ->ArgName("percent")
     ->Unit(benchmark::kMillisecond)
     ->Iterations(1);
 
