@@ -249,14 +249,29 @@ void all_full(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(planner.plan(kNow, 1));
 }
 
-// Everything that there is to say about one session that no agent has room for.
-void explain_cold(benchmark::State& state) {
+// Everything that there is to say about one session that no agent has room for: of a request that
+// nobody has asked for before, or, `known`, of one that was explained in the pass before.
+void explain(benchmark::State& state, bool known) {
   Cluster cluster(state.range(0), "dispersed", QueueDiscipline::SkipAhead);
   cluster.fill();
-  cluster.add_session({4, 16, 1}, 1);
   Planner planner(policies(), {});
   planner.feed({1}, cluster.changes);
-  for (auto _ : state) benchmark::DoNotOptimize(planner.plan(kNow, 1));
+  std::uint64_t version = 1;
+  std::vector<Change> out;
+  std::int64_t gib = 16;
+  for (auto _ : state) {
+    state.PauseTiming();
+    planner.feed({++version}, out);
+    cluster.changes.clear();
+    out.clear();
+    cluster.add_session({4, known ? gib : gib++, 1}, 1);
+    for (const Change& change : cluster.changes) {
+      out.push_back({change.entity, change.after, nullptr, false});
+    }
+    planner.feed({++version}, cluster.changes);
+    state.ResumeTiming();
+    if (planner.plan(kNow, 1).explained.size() != 1) state.SkipWithError("it was not told why");
+  }
 }
 
 // One session with 64 kernels, each on an agent of its own choice: a whole pass, undone at its end.
@@ -426,7 +441,15 @@ BENCHMARK(agents_come)
     ->ArgNames({"agents", "at_once"})
     ->Iterations(1)
     ->Unit(benchmark::kMillisecond);
-BENCHMARK(explain_cold)->Arg(1'000)->Arg(10'000)->Arg(100'000)->Unit(benchmark::kMicrosecond);
+#define BAI_EXPLAIN(name, known)          \
+  BENCHMARK_CAPTURE(explain, name, known) \
+      ->Arg(1'000)                        \
+      ->Arg(10'000)                       \
+      ->Arg(100'000)                      \
+      ->Iterations(100)                   \
+      ->Unit(benchmark::kMicrosecond)
+BAI_EXPLAIN(of_new, false);
+BAI_EXPLAIN(of_known, true);
 BENCHMARK_CAPTURE(gang_anywhere, concentrated, "concentrated")
     ->Arg(1'000)
     ->Arg(10'000)

@@ -75,6 +75,7 @@ void AgentTable::add_all(std::vector<AgentId> ids) {
   begin_logs();
   ++labels_version_;
   ++settings_epoch_;
+  ++kinds_version_;
   ++facts_epoch_;
   make_room(ids, at);
 }
@@ -128,6 +129,7 @@ void AgentTable::begin_logs() noexcept {
 void AgentTable::note_move(AgentIndex at, AgentMove::What what) {
   ++labels_version_;
   ++settings_epoch_;
+  ++kinds_version_;
   ++facts_epoch_;
   if (what != AgentMove::What::Relabelled) {
     update_columns();  // while numbers are what they were
@@ -193,6 +195,9 @@ void AgentTable::set(AgentIndex at, const AgentFacts& facts) {
   if (!same_capacity(at, facts)) ++settings_epoch_;
   clear(at);
   Brief& brief = briefs_[at];
+  if (brief.architecture != facts.architecture || brief.takes_sessions != facts.takes_sessions) {
+    ++kinds_version_;
+  }
   brief = {facts.architecture, facts.containers, 0, facts.takes_sessions};
   if (labels_[at] != facts.labels) {
     labels_[at] = facts.labels;

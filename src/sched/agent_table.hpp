@@ -162,6 +162,9 @@ class AgentTable {
   std::uint64_t settings_epoch() const noexcept { return settings_epoch_; }
   // Differs when agents have come or gone, or have other labels.
   std::uint64_t labels_version() const noexcept { return labels_version_; }
+  // Differs when agents have come or gone, have other labels or another architecture, or have begun
+  // or ceased to take sessions.
+  std::uint64_t kinds_version() const noexcept { return kinds_version_; }
   // Differs when set(), add() or erase() was called: not for what a pass takes and gives back.
   std::uint64_t facts_epoch() const noexcept { return facts_epoch_; }
 
@@ -212,7 +215,7 @@ class AgentTable {
   std::vector<AgentIndex> changed_;
   std::vector<AgentMove> moves_;
   std::uint64_t epoch_ = 1, log_epoch_ = 1, labels_version_ = 1, settings_epoch_ = 1,
-                facts_epoch_ = 1;
+                kinds_version_ = 1, facts_epoch_ = 1;
   std::size_t taking_ = 0;
 };
 

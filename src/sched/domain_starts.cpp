@@ -7,9 +7,8 @@
 
 namespace bai::sched {
 
-std::int64_t DomainStartsCache::find_time(const Mirror& mirror, const Group& group,
-                                          const Started& started, const Topology::Domain& domain,
-                                          const Kind& kind) {
+std::int64_t DomainStartsCache::find_time(const Group& group, const Started& started,
+                                          const Topology::Domain& domain, const Kind& kind) {
   const AgentTable& agents = group.agents;
   const Requirement& requirement = kind.requirement;
   const std::size_t slots = agents.column_count();
@@ -43,7 +42,7 @@ std::int64_t DomainStartsCache::find_time(const Mirror& mirror, const Group& gro
         release(ours.front().at, *ours.front().slots, ours.front().containers);
       }
     };
-    for (const auto& [key, held] : mirror.held_on(agents.id(agent))) {
+    for (const auto& [key, held] : group.held_on(agent)) {
       if (key.first == kNeverEnds || here >= kind.wanted) break;
       release_ours(key.first);
       release(key.first, held->slots, 1);
@@ -97,7 +96,7 @@ std::span<const std::int64_t> DomainStartsCache::refreshed(const Mirror& mirror,
     known.container_limit = kind.container_limit;
     known.times.resize(domains.size());
     for (std::size_t d = 0; d < domains.size(); ++d) {
-      known.times[d] = find_time(mirror, group, started, domains[d], kind);
+      known.times[d] = find_time(group, started, domains[d], kind);
     }
   } else {
     seen_.resize(std::max(seen_.size(), domains.size()), 0);
@@ -108,7 +107,7 @@ std::span<const std::int64_t> DomainStartsCache::refreshed(const Mirror& mirror,
         if (domain == Topology::kNoDomain || std::exchange(seen_[domain], calls_) == calls_) {
           continue;
         }
-        known.times[domain] = find_time(mirror, group, started, domains[domain], kind);
+        known.times[domain] = find_time(group, started, domains[domain], kind);
       }
     }
   }

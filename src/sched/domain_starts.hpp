@@ -43,8 +43,8 @@ class DomainStartsCache {
     std::uint64_t pass = 0;                                 // whose `started` that is
     std::vector<std::int64_t> times;                        // by domain
   };
-  std::int64_t find_time(const Mirror& mirror, const Group& group, const Started& started,
-                         const Topology::Domain& domain, const Kind& kind);
+  std::int64_t find_time(const Group& group, const Started& started, const Topology::Domain& domain,
+                         const Kind& kind);
 
   static constexpr std::size_t kTimesMax = 4'000'000;  // kept before all are forgotten
   std::unordered_map<std::uint64_t, Known> known_;     // by content of the kind

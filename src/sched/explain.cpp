@@ -76,10 +76,10 @@ void say_infeasible(const ViewSource& source, const Requirement& requirement,
 }
 
 Failure explain_failure(const ViewSource& source, const Request& request, std::size_t which,
-                        const AgentFilter& filter) {
+                        const AgentFilter& filter, KeptSurveys& surveys) {
   const Requirement& requirement = request.requirements[which];
   const std::string& group = source.group.name.str();
-  const Survey survey = survey_agents(source, requirement, filter, Rejection::Selector);
+  const Survey survey = surveys.survey(source, requirement, filter, Rejection::Selector);
   Failure failure;
   std::string tally = tally_text(source.mirror, requirement, survey);
   if (filter.neighbours != nullptr && filter.neighbours->strict) {
@@ -138,7 +138,7 @@ Failure classify_failure(const ViewSource& source, const Request& request, std::
 }
 
 Failure explain_backfill(const ViewSource& source, const Request& request, std::size_t which,
-                         const AgentFilter& filter, bool in_full) {
+                         const AgentFilter& filter, bool in_full, KeptSurveys& surveys) {
   Failure failure;
   failure.code = "backfill";
   failure.promised = true;
@@ -148,7 +148,7 @@ Failure explain_backfill(const ViewSource& source, const Request& request, std::
       source.group.name.str());
   if (in_full) {
     const Requirement& requirement = request.requirements[which];
-    const Survey survey = survey_agents(source, requirement, filter, Rejection::Reserved);
+    const Survey survey = surveys.survey(source, requirement, filter, Rejection::Reserved);
     failure.rejected = rejected_of(survey);
     failure.detailed += fmt::format(" {}.", tally_text(source.mirror, requirement, survey));
   }
@@ -156,9 +156,9 @@ Failure explain_backfill(const ViewSource& source, const Request& request, std::
 }
 
 Failure explain_reserved(const ViewSource& source, const Request& request, std::size_t which,
-                         const AgentFilter& filter) {
+                         const AgentFilter& filter, KeptSurveys& surveys) {
   const Requirement& requirement = request.requirements[which];
-  const Survey survey = survey_agents(source, requirement, filter, Rejection::Selector);
+  const Survey survey = surveys.survey(source, requirement, filter, Rejection::Selector);
   Failure failure;
   failure.code = "reserved";
   failure.blocks = true;
@@ -224,11 +224,11 @@ Failure explain_topology(const ViewSource& source, const Request& request, const
 
 Failure explain_selector_refusal(const ViewSource& source, const Request& request,
                                  std::size_t which, const AgentFilter& filter,
-                                 std::size_t candidates) {
+                                 std::size_t candidates, KeptSurveys& surveys) {
   Failure failure;
   failure.code = "capacity";
   failure.rejected =
-      rejected_of(survey_agents(source, request.requirements[which], filter, Rejection::Selector));
+      rejected_of(surveys.survey(source, request.requirements[which], filter, Rejection::Selector));
   failure.coarse = fmt::format("The agent selector of resource group {} left it waiting.",
                                source.group.name.str());
   failure.detailed = fmt::format(

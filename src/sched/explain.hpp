@@ -11,6 +11,7 @@
 
 #include "bai_manager/entities.hpp"
 #include "sched/feasibility.hpp"
+#include "sched/kept_surveys.hpp"
 #include "sched/search.hpp"
 #include "sched/topology.hpp"
 #include "sched/view_source.hpp"
@@ -38,26 +39,35 @@ struct Failure {
 // `which` of `request`'s requirements failed, in the state of `source` (what the session's earlier
 // requirements took is still taken).
 Failure explain_failure(const ViewSource& source, const Request& request, std::size_t which,
-                        const AgentFilter& filter);
+                        const AgentFilter& filter, KeptSurveys& surveys);
 
 // `coarse`, and what follows from its being infeasible.
 void say_infeasible(const ViewSource& source, const Requirement& requirement,
                     const std::optional<Infeasible>& hopeless, Failure& failure);
 
-// What explanations without numbers rest on and no placement of the pass changes.
-struct CoarseMemo {
+// What explanations without numbers rest on. Belongs to one resource group.
+class CoarseMemo {
+ public:
+  // What changes from pass to pass, but with none of a pass's placements.
+  void begin_pass() { most.clear(); }
+  void follow(const AgentTable& agents);
+
   struct Compatible {  // agents that take sessions: all, and those of another kind
     std::size_t agents = 0, other_architecture = 0, other_labels = 0;
   };
-  std::map<std::pair<std::uint32_t, std::uint32_t>, Compatible> compatible;  // architecture, labels
+  std::map<std::pair<std::uint32_t, LabelRule>, Compatible> compatible;  // architecture, labels
   std::vector<std::int64_t> largest;  // capacity of one agent, by slot; empty: not asked for yet
   // The most that is free on one agent, by slot, then by block of agents; empty: the same.
   std::vector<std::vector<std::int64_t>> most;
+
+ private:
+  static constexpr std::size_t kKindsMax = 1000;  // kept before all are forgotten
+  std::uint64_t kinds_version_ = 0, settings_epoch_ = 0;
 };
 // The same without what differs from agent to agent (`detailed`, `missing`): far behind in the
 // queue nobody is told. Looks at few agents where most are short of amounts.
 Failure explain_coarsely(const ViewSource& source, const Request& request, std::size_t which,
-                         const AgentFilter& filter, CoarseMemo& memo);
+                         const AgentFilter& filter, CoarseMemo& memo, KeptSurveys& surveys);
 
 // The same without texts and numbers: only what it means for others.
 Failure classify_failure(const ViewSource& source, const Request& request, std::size_t which,
@@ -65,10 +75,10 @@ Failure classify_failure(const ViewSource& source, const Request& request, std::
 // There is room, but it is promised; `filter.barred` are the agents where it is. `in_full`: with
 // counts of agents.
 Failure explain_backfill(const ViewSource& source, const Request& request, std::size_t which,
-                         const AgentFilter& filter, bool in_full);
+                         const AgentFilter& filter, bool in_full, KeptSurveys& surveys);
 // There is room, but reservations keep it; `filter.barred` are the agents where they do.
 Failure explain_reserved(const ViewSource& source, const Request& request, std::size_t which,
-                         const AgentFilter& filter);
+                         const AgentFilter& filter, KeptSurveys& surveys);
 // The session's own reservation has no room left; `filter.within` are the agents where it has.
 Failure explain_used_up(const ViewSource& source, const Request& request, std::size_t which,
                         const AgentFilter& filter, const std::string& reservation);
@@ -80,7 +90,7 @@ Failure explain_topology(const ViewSource& source, const Request& request, const
                          bool in_full);
 Failure explain_selector_refusal(const ViewSource& source, const Request& request,
                                  std::size_t which, const AgentFilter& filter,
-                                 std::size_t candidates);
+                                 std::size_t candidates, KeptSurveys& surveys);
 
 // "cpu 2, cuda.device 1 and mem 4g"
 std::string slots_text(const Mirror& mirror, std::span<const SlotRequest> amounts);

@@ -10,9 +10,9 @@ namespace {
 constexpr std::size_t kBlock = 16;  // agents that are passed over together
 
 const CoarseMemo::Compatible& compatible_with(const AgentTable& agents,
-                                              const Requirement& requirement, CoarseMemo& memo) {
-  const auto [it, is_new] =
-      memo.compatible.try_emplace({requirement.architecture, requirement.labels});
+                                              const Requirement& requirement,
+                                              const LabelRule& labels, CoarseMemo& memo) {
+  const auto [it, is_new] = memo.compatible.try_emplace({requirement.architecture, labels});
   CoarseMemo::Compatible& counts = it->second;
   if (!is_new) return counts;
   for (AgentIndex a = 0; a < agents.size(); ++a) {
@@ -97,14 +97,26 @@ WithAmounts count_with_amounts(const AgentTable& agents, const Requirement& requ
 
 }  // namespace
 
+void CoarseMemo::follow(const AgentTable& agents) {
+  if (std::exchange(kinds_version_, agents.kinds_version()) != agents.kinds_version() ||
+      compatible.size() >= kKindsMax) {
+    compatible.clear();
+  }
+  if (std::exchange(settings_epoch_, agents.settings_epoch()) != agents.settings_epoch()) {
+    largest.clear();
+  }
+}
+
 Failure explain_coarsely(const ViewSource& source, const Request& request, std::size_t which,
-                         const AgentFilter& filter, CoarseMemo& memo) {
+                         const AgentFilter& filter, CoarseMemo& memo, KeptSurveys& surveys) {
   const AgentTable& agents = source.group.agents;
   const Requirement& requirement = request.requirements[which];
-  const auto& counts = compatible_with(agents, requirement, memo);
+  memo.follow(agents);
+  const LabelRule& labels = source.mirror.label_rule(requirement.labels);
+  const auto& counts = compatible_with(agents, requirement, labels, memo);
   const std::size_t compatible = counts.agents - counts.other_architecture - counts.other_labels;
   if (filter.may_exclude() || !filter.barred.empty() || compatible == 0) {
-    return explain_failure(source, request, which, filter);
+    return explain_failure(source, request, which, filter, surveys);
   }
   const bool is_too_large = exceeds_all(agents, requirement, memo);
   WithAmounts lacking;

@@ -74,13 +74,11 @@ bool GroupPass::may_run(PendingIndex at) const {
 
 // What this pass has started ends, too.
 void GroupPass::follow_placements() {
-  for (const Placement& placement : result_.placements) {
-    const Waiting& waiting =
-        source_.mirror.waiting(*source_.mirror.find_waiting(placement.session));
-    const auto& requirements = view_.request(waiting.session).requirements;
+  for (const Placed& placed : placed_) {
+    const PendingSession& session = placed.waiting->session;
+    const auto& requirements = view_.request(session).requirements;
     for (std::size_t i = 0; i < requirements.size(); ++i) {
-      const auto agent = group_.agents.find(placement.kernels[i].second);
-      future_.placed(*agent, requirements[i], waiting.session.estimate);
+      future_.placed(placed.agents[i], requirements[i], session.estimate);
     }
   }
 }
@@ -88,7 +86,7 @@ void GroupPass::follow_placements() {
 std::string GroupPass::basis_of(const Future::Start& start, std::size_t known_before) const {
   std::set<EstimateFrom> used;
   for (const AgentIndex agent : start.agents) {
-    for (const auto& [key, held] : source_.mirror.held_on(group_.agents.id(agent))) {
+    for (const auto& [key, held] : group_.held_on(agent)) {
       if (key.first <= start.at) used.insert(source_.mirror.estimate_from(held->session, group_));
     }
   }
@@ -126,9 +124,8 @@ std::optional<Future::Start> GroupPass::expected(const Waiting& waiting,
 bool GroupPass::is_endless() const {
   if (promised_) return true;
   if (!group_.held.empty() && group_.held.rbegin()->first.first == kNeverEnds) return true;
-  return std::ranges::any_of(result_.placements, [&](const Placement& placement) {
-    const auto at = source_.mirror.find_waiting(placement.session);
-    return source_.mirror.waiting(*at).session.estimate == kUnknownEstimate;
+  return std::ranges::any_of(placed_, [](const Placed& placed) {
+    return placed.waiting->session.estimate == kUnknownEstimate;
   });
 }
 
@@ -189,20 +186,18 @@ void GroupPass::expect_in_reservation(const Waiting& waiting, Failure& failure) 
   if (!limits_.explain || position_ > limits_.positions_max) return;
   if (expected_in_reservations_++ >= kForecastsMax && asked_ == kNone) return;
   const std::string& own = *own_reservation(waiting.session);
-  std::vector<Reserved::Ending> placed;
-  for (const Placement& placement : result_.placements) {
-    const PendingSession& session =
-        source_.mirror.waiting(*source_.mirror.find_waiting(placement.session)).session;
+  std::vector<Reserved::Ending> endings;
+  for (const Placed& placed : placed_) {
+    const PendingSession& session = placed.waiting->session;
     const std::string* its = own_reservation(session);
     const auto& requirements = view_.request(session).requirements;
     for (std::size_t i = 0; i < requirements.size(); ++i) {
-      placed.push_back({future_.end_of(session.estimate),
-                        *group_.agents.find(placement.kernels[i].second), &requirements[i].slots,
-                        requirements[i].containers, its != nullptr && *its == own});
+      endings.push_back({future_.end_of(session.estimate), placed.agents[i], &requirements[i].slots,
+                         requirements[i].containers, its != nullptr && *its == own});
     }
   }
   const auto start =
-      reserved_.earliest(own, view_.request(waiting.session), waiting.session.estimate, placed);
+      reserved_.earliest(own, view_.request(waiting.session), waiting.session.estimate, endings);
   failure.expected_start = start.value_or(Timestamp{});
   failure.expected_basis =
       start ? fmt::format(

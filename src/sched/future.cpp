@@ -62,7 +62,7 @@ Profile& Future::profile(AgentIndex agent, std::int64_t until) {
 void Future::add_releases(Profile& profile, AgentIndex agent, std::int64_t after,
                           std::int64_t until) {
   const bool is_empty = after == now_, has_reservations = !mirror_.reservations().empty();
-  for (const auto& [key, held] : mirror_.held_on(group_.agents.id(agent))) {
+  for (const auto& [key, held] : group_.held_on(agent)) {
     if (key.first > until || key.first == kNeverEnds) break;
     const std::int64_t at =
         has_reservations ? release_time(*held, key.first) : std::max(key.first, now_ + 1);

@@ -169,13 +169,16 @@ void Mirror::on_agent(const Change& change) {
     Group& left = groups_[record.group];
     const AgentIndex at = *left.agents.find(id);
     left.agents.erase(at);
+    left.held_by_agent.erase(left.held_by_agent.begin() + static_cast<std::ptrdiff_t>(at));
     left.tenants.left(at);
   }
   if (record.group != group && group != kNone) {
-    AgentLog& tenants = groups_[group].tenants;
-    const AgentIndex at = groups_[group].agents.add(id);
-    tenants.came(at);
-    tenants.note(at);
+    Group& joined = groups_[group];
+    const AgentIndex at = joined.agents.add(id);
+    joined.held_by_agent.insert(joined.held_by_agent.begin() + static_cast<std::ptrdiff_t>(at),
+                                &record.held);
+    joined.tenants.came(at);
+    joined.tenants.note(at);
   }
   record.group = group;
   record.has_row = after != nullptr;
@@ -217,8 +220,18 @@ void Mirror::meet_agents(std::span<const Change> changes) {
     met[record.group].push_back(agent.id);
   }
   for (auto& [group, ids] : met) {
-    groups_[group].agents.add_all(std::move(ids));
-    groups_[group].tenants.begin_anew();
+    Group& joined = groups_[group];
+    joined.agents.add_all(ids);
+    const auto known = std::exchange(joined.held_by_agent, {});
+    joined.held_by_agent.resize(joined.agents.size(), nullptr);
+    for (const AgentId& id : ids) {
+      joined.held_by_agent[*joined.agents.find(id)] = &agents_.find(id)->second.held;
+    }
+    auto next = known.begin();  // they stay in order
+    for (auto& held : joined.held_by_agent) {
+      if (held == nullptr) held = *next++;
+    }
+    joined.tenants.begin_anew();
   }
 }
 

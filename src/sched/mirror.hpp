@@ -71,7 +71,8 @@ struct Group {
   mutable OwnerOrder order;                  // the same
   bool keeps_shortest = false;
   Duration default_runtime = kUnknownEstimate;
-  std::map<EndKey, const Held*> held;      // on its agents
+  std::map<EndKey, const Held*> held;  // on its agents
+  std::vector<const std::vector<HeldOn>*> held_by_agent;
   std::uint64_t estimates_epoch = 0;       // differs when something may end earlier than before
   AgentLog ends;                           // where something is now expected to end at another time
   AgentLog tenants;                        // where others may be ended now, or in another order
@@ -80,6 +81,9 @@ struct Group {
   std::set<PendingIndex> in_reservations;  // queued sessions that name one
   std::size_t pending = 0;
   std::vector<Arrival> arrivals;  // queued, or queued anew, since the planner last looked
+
+  // What is held on the agent, by end.
+  std::span<const HeldOn> held_on(AgentIndex agent) const noexcept { return *held_by_agent[agent]; }
 };
 
 struct Scope {                      // a Usage row
@@ -113,8 +117,7 @@ class Mirror {
   const ReservationBook& reservations() const noexcept { return reservations_; }
   // That the session names; null: none.
   const ReservationRecord* reservation_of(const SessionId& session) const noexcept;
-  // What is held on the agent, by end; what such a kernel holds, and until when.
-  std::span<const HeldOn> held_on(const AgentId& agent) const noexcept;
+  // What such a kernel holds, and until when.
   std::pair<const Held*, std::int64_t> held(const KernelId& kernel) const noexcept;
   // For a session that holds something on agents of the group.
   EstimateFrom estimate_from(const SessionId& session, const Group& group) const;

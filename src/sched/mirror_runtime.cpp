@@ -152,12 +152,6 @@ const ReservationRecord* Mirror::reservation_of(const SessionId& session) const 
   return it == sessions_.end() || !it->second.running ? nullptr : it->second.running->reservation;
 }
 
-std::span<const HeldOn> Mirror::held_on(const AgentId& agent) const noexcept {
-  const auto it = agents_.find(agent);
-  if (it == agents_.end()) return {};
-  return it->second.held;
-}
-
 std::pair<const Held*, std::int64_t> Mirror::held(const KernelId& kernel) const noexcept {
   const HeldEntry& entry = held_.find(kernel)->second;
   return {&entry.held, entry.end};

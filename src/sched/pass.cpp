@@ -31,6 +31,8 @@ GroupPass::GroupPass(const ViewSource& source, Group& group, Ledger& ledger,
       has_future_(looks_ahead_ || reserved_.any()),
       choices_(memory.choices) {
   memory_.domain_starts.begin_pass();
+  memory_.surveys.begin_pass();
+  memory_.coarse.begin_pass();
   if (const auto edge = reserved_.next_edge()) wake(*edge);
 }
 
@@ -467,7 +469,7 @@ std::shared_ptr<Failure> GroupPass::failure_of(const PendingSession& session, st
   steps_ += in_full || filter.may_exclude() ? group_.agents.size() : group_.agents.size() / 16;
   if (candidates > 0) {
     return std::make_shared<Failure>(
-        explain_selector_refusal(source_, request, which, filter, candidates));
+        explain_selector_refusal(source_, request, which, filter, candidates, memory_.surveys));
   }
   if (const std::string* own = own_reservation(session)) {
     return std::make_shared<Failure>(explain_used_up(source_, request, which, filter, *own));
@@ -475,19 +477,21 @@ std::shared_ptr<Failure> GroupPass::failure_of(const PendingSession& session, st
   if (barred) {
     return std::make_shared<Failure>(
         promises_ == 0 && !(promised_ && promised_->size() > 0)
-            ? explain_reserved(source_, request, which, filter)
-            : explain_backfill(source_, request, which, filter, in_full));
+            ? explain_reserved(source_, request, which, filter, memory_.surveys)
+            : explain_backfill(source_, request, which, filter, in_full, memory_.surveys));
   }
   if (limits_.explain && !in_full) {
-    return std::make_shared<Failure>(explain_coarsely(source_, request, which, filter, coarse_));
+    return std::make_shared<Failure>(
+        explain_coarsely(source_, request, which, filter, memory_.coarse, memory_.surveys));
   }
-  return std::make_shared<Failure>(limits_.explain
-                                       ? explain_failure(source_, request, which, filter)
-                                       : classify_failure(source_, request, which, filter));
+  return std::make_shared<Failure>(
+      limits_.explain ? explain_failure(source_, request, which, filter, memory_.surveys)
+                      : classify_failure(source_, request, which, filter));
 }
 
 void GroupPass::accept(const Waiting& waiting, const Request& request,
                        const std::vector<AgentIndex>& agents, std::size_t first_entry) {
+  placed_.push_back({&waiting, agents});
   Placement& placement = result_.placements.emplace_back();
   placement.session = waiting.session.id;
   for (std::size_t i = 0; i < waiting.kernels.size(); ++i) {

@@ -81,6 +81,8 @@ struct GroupMemory {
   std::optional<KeptPromise> head;  // of easy backfill, where its kernels are several
   Choices choices;
   StartTimesCache start_times;
+  KeptSurveys surveys;
+  CoarseMemo coarse;
   ReservedMemory reserved;
   FitSets fits;
   Stopped stopped;  // usually empty
@@ -288,7 +290,12 @@ class GroupPass {
   std::vector<std::uint64_t>& stamps_;
   std::uint64_t stamp_;
 
+  struct Placed {
+    const Waiting* waiting;
+    std::vector<AgentIndex> agents;  // one for each requirement
+  };
   PassResult result_;
+  std::vector<Placed> placed_;  // `result_.placements`, in numbers
   std::vector<Arrival> walked_;
   // By topology that is demanded, and request.
   std::unordered_map<std::uint64_t, std::shared_ptr<Failure>> failures_;
@@ -300,7 +307,6 @@ class GroupPass {
   Reserved reserved_;
   std::vector<AgentIndex> within_;
   const std::vector<AgentIndex>* domain_ = nullptr;  // that is being tried
-  CoarseMemo coarse_;
   Future future_;
   bool looks_ahead_;                      // the queue discipline makes promises
   std::optional<Promises> promised_;      // conservative only

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "sched/pass.hpp"
-#include "sched/survey.hpp"
 
 namespace bai::sched {
 
@@ -114,7 +113,7 @@ std::vector<std::pair<std::string, std::int64_t>> GroupPass::count_behind_quota(
   }
   prepare(requirement);
   steps_ += group_.agents.size();
-  auto counts = rejected_of(survey_agents(source_, requirement, filter, Rejection::Quota));
+  auto counts = rejected_of(memory_.surveys.survey(source_, requirement, filter, Rejection::Quota));
   if (is_alike) behind_quota_.emplace(waiting.session.request, counts);
   return counts;
 }

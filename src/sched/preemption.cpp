@@ -77,7 +77,7 @@ const std::vector<Preemption::Victim>& Preemption::victims_on(AgentIndex agent) 
   const auto [it, is_new] = on_agent_.try_emplace(agent);
   if (!is_new) return it->second;
   std::vector<Victim>& victims = it->second;
-  for (const HeldOn& one : source_.mirror.held_on(group_.agents.id(agent))) {
+  for (const HeldOn& one : group_.held_on(agent)) {
     const auto victim = candidate(one.held->session);
     if (victim && !candidates_[*victim].leaving) victims.push_back(*victim);
   }

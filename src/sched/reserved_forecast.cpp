@@ -75,7 +75,7 @@ std::optional<Timestamp> Reserved::earliest(const std::string& id, const Request
         ends.emplace(std::max(end, now_.ns + 1), std::pair{agents.size() - 1, ending});
       }
     };
-    for (const auto& [key, held] : mirror_.held_on(table.id(on.agent))) {
+    for (const auto& [key, held] : group_.held_on(on.agent)) {
       add(key.first, {key.first, on.agent, &held->slots, 1, record.held.contains(key.second)});
     }
     for (const Ending& ending : placed) {

@@ -35,7 +35,7 @@ std::span<const Started::Release> Started::on(AgentIndex agent) const {
 StartTimes::InOrder::InOrder(const StartTimes& times, std::int64_t now, std::int64_t from,
                              std::int64_t limit)
     : times_(times), now_(now), from_(std::max(now, from)), limit_(limit) {
-  if (times.width_ > 0) push(1, 0);
+  if (times.tree_.width() > 0) push(1, 0);
 }
 
 void StartTimes::InOrder::push(std::size_t number, std::size_t first) {
@@ -52,11 +52,11 @@ std::optional<std::pair<std::int64_t, AgentIndex>> StartTimes::InOrder::next() {
     std::ranges::pop_heap(heap_, std::greater<>());
     const Node node = heap_.back();
     heap_.pop_back();
-    if (node.number >= times_.width_) {
+    if (node.number >= times_.tree_.width()) {
       return std::pair(node.at, static_cast<AgentIndex>(node.first));
     }
     const auto level = static_cast<unsigned>(std::bit_width(node.number));
-    const std::size_t half = times_.width_ >> level;
+    const std::size_t half = times_.tree_.width() >> level;
     push(2 * node.number, node.first);
     push(2 * node.number + 1, node.first + half);
   }
@@ -67,40 +67,18 @@ std::optional<AgentIndex> StartTimes::first_by(std::int64_t at, std::int64_t now
                                                AgentIndex from) const {
   if (from >= rough_.size()) return std::nullopt;
   const std::int64_t latest = at > now ? at : kAtOnce;
-  for (std::size_t number = width_ + from;;) {
+  const std::size_t width = tree_.width();
+  for (std::size_t number = width + from;;) {
     if (tree_[number] <= latest) {
-      while (number < width_) {
+      while (number < width) {
         number *= 2;
         if (tree_[number] > latest) ++number;
       }
-      return static_cast<AgentIndex>(number - width_);
+      return static_cast<AgentIndex>(number - width);
     }
     while (number % 2 != 0) number /= 2;
     if (number == 0) return std::nullopt;
     ++number;
-  }
-}
-
-void StartTimes::assign(std::size_t count) {
-  width_ = std::bit_ceil(std::max<std::size_t>(1, count));
-  tree_.assign(2 * width_, kNeverEnds);
-  rough_.assign(count, 0);
-}
-
-void StartTimes::settle() {
-  for (std::size_t number = width_; --number > 0;) {
-    tree_[number] = std::min(tree_[2 * number], tree_[2 * number + 1]);
-  }
-}
-
-void StartTimes::set(AgentIndex agent, std::int64_t time) {
-  std::size_t number = width_ + agent;
-  tree_[number] = time;
-  while (number > 1) {
-    number /= 2;
-    const std::int64_t least = std::min(tree_[2 * number], tree_[2 * number + 1]);
-    if (tree_[number] == least) return;
-    tree_[number] = least;
   }
 }
 
@@ -111,8 +89,10 @@ struct Found {
   bool is_rough = false;
 };
 
+// `missing`: working space.
 Found find_time(const Mirror& mirror, const Group& group, const Started& started, AgentIndex agent,
-                const Requirement& requirement, std::uint32_t container_limit) {
+                const Requirement& requirement, std::uint32_t container_limit,
+                std::vector<SlotRequest>& missing) {
   const AgentTable& agents = group.agents;
   if (!agents.takes_sessions(agent) || agents.architecture(agent) != requirement.architecture ||
       !agents.labels_match(agent, requirement.labels)) {
@@ -122,7 +102,7 @@ Found find_time(const Mirror& mirror, const Group& group, const Started& started
                         std::int64_t{container_limit};  // that are missing
   if (agents.fits(agent, requirement) && places <= 0) return {StartTimes::kAtOnce, false};
   // Where only the devices do not fit, any release may change that.
-  std::vector<SlotRequest> missing;
+  missing.clear();
   for (const SlotRequest& r : requirement.slots) {
     if (r.units == 0) continue;
     if (r.slot >= agents.column_count()) return {};
@@ -144,7 +124,7 @@ Found find_time(const Mirror& mirror, const Group& group, const Started& started
     return missing.empty() && places <= 0;
   };
   auto ours = started.on(agent);
-  for (const auto& [key, held] : mirror.held_on(agents.id(agent))) {
+  for (const auto& [key, held] : group.held_on(agent)) {
     if (key.first == kNeverEnds) break;
     for (; !ours.empty() && ours.front().at < key.first; ours = ours.subspan(1)) {
       if (release(ours.front().at, *ours.front().slots, ours.front().containers)) return found;
@@ -178,6 +158,9 @@ const StartTimes& StartTimesCache::refreshed(const Mirror& mirror, const Group& 
   const auto since = [](const std::vector<AgentIndex>& log, std::size_t known) {
     return std::span(log).subspan(std::min(known, log.size()));
   };
+  const auto look_at = [&](AgentIndex agent) {
+    return find_time(mirror, group, started, agent, requirement, container_limit, missing_);
+  };
   const auto changes = since(agents.changed(), times.changes_);
   const auto ends = since(group.ends.agents(), times.ends_);
   const auto ours = since(started.log(), times.started_);
@@ -188,21 +171,22 @@ const StartTimes& StartTimesCache::refreshed(const Mirror& mirror, const Group& 
     times.requirement_ = requirement;
     times.labels_ = labels;
     times.container_limit_ = container_limit;
-    times.assign(agents.size());
+    times.tree_.assign(agents.size(), kNeverEnds);
+    times.rough_.assign(agents.size(), 0);
     for (AgentIndex a = 0; a < agents.size(); ++a) {
-      const Found found = find_time(mirror, group, started, a, requirement, container_limit);
-      times.tree_[times.width_ + a] = found.time;
+      const Found found = look_at(a);
+      times.tree_.put(a, found.time);
       times.rough_[a] = found.is_rough ? 1 : 0;
     }
-    times.settle();
+    times.tree_.settle();
   } else {
     seen_.resize(agents.size(), 0);
     ++calls_;
     for (const auto log : {changes, ends, ours}) {
       for (const AgentIndex agent : log) {
         if (std::exchange(seen_[agent], calls_) == calls_) continue;
-        const Found found = find_time(mirror, group, started, agent, requirement, container_limit);
-        times.set(agent, found.time);
+        const Found found = look_at(agent);
+        times.tree_.set(agent, found.time);
         times.rough_[agent] = found.is_rough ? 1 : 0;
       }
     }

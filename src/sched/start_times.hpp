@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "sched/least_tree.hpp"
 #include "sched/mirror.hpp"
 
 namespace bai::sched {
@@ -69,9 +70,6 @@ class StartTimes {
 
  private:
   friend class StartTimesCache;
-  void assign(std::size_t count);
-  void set(AgentIndex agent, std::int64_t time);
-  void settle();  // after assign() and the first times
 
   Requirement requirement_;
   LabelRule labels_;
@@ -79,8 +77,7 @@ class StartTimes {
   std::uint64_t epoch_ = 0, ends_epoch_ = 0;          // of the agents, of expected ends
   std::size_t changes_ = 0, ends_ = 0, started_ = 0;  // that it knows of
   std::uint64_t pass_ = 0;                            // whose `started_` that is
-  std::size_t width_ = 0;                             // leaves: a power of two
-  std::vector<std::int64_t> tree_;  // the least of the two below; kNeverEnds: none
+  LeastTree<std::int64_t> tree_;                      // by agent; kNeverEnds: none
   std::vector<std::uint8_t> rough_;
 };
 
@@ -95,7 +92,8 @@ class StartTimesCache {
  private:
   static constexpr std::size_t kTimesMax = 4'000'000;    // kept before all are forgotten
   std::unordered_map<std::uint64_t, StartTimes> known_;  // by content of the requirement
-  std::vector<std::uint64_t> seen_;  // by agent: the last call that looked at it
+  std::vector<std::uint64_t> seen_;   // by agent: the last call that looked at it
+  std::vector<SlotRequest> missing_;  // working space
   std::uint64_t calls_ = 0, pass_ = 0;
 };
 

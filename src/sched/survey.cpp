@@ -14,119 +14,19 @@ constexpr std::size_t kMaskBits = 62;    // slots told apart in a class
 
 constexpr std::uint64_t kContainersBit = std::uint64_t{1} << kMaskBits;
 
-class Surveyor {
- public:
-  Surveyor(const ViewSource& source, const Requirement& requirement, const AgentFilter& filter,
-           Rejection otherwise)
-      : mirror_(source.mirror),
-        agents_(source.group.agents),
-        requirement_(requirement),
-        filter_(filter),
-        otherwise_(otherwise) {
-    // Totals compare counted slots and bytes by their written numbers, as the reference does.
-    for (const SlotRequest& r : requirement_.slots) {
-      const SlotType type = mirror_.slot_types().type_of(mirror_.slots()[r.slot]);
-      const std::size_t at = static_cast<std::size_t>(&r - requirement_.slots.data());
-      const SlotColumn* column = agents_.column(r.slot);
-      if (r.units == 0) continue;
-      wanted_.push_back({column != nullptr ? column->free.data() : nullptr, r.units,
-                         type == SlotType::Size ? 1000 : 1,
-                         std::uint64_t{1} << std::min(at, kMaskBits - 1)});
-    }
+// For wishes of the session or its place in the queue; nothing: it may go there.
+std::optional<Rejection> excluded(const AgentFilter& filter, AgentIndex a) {
+  if (filter.strict && !std::ranges::binary_search(filter.designated, a)) {
+    return Rejection::Designation;
   }
-
-  Survey run() {
-    for (AgentIndex a = 0; a < agents_.size(); ++a) {
-      if (agents_.takes_sessions(a)) look_at(a);
-    }
-    for (std::size_t lacking = 0; lacking < shortages_.size(); ++lacking) {
-      if (shortages_[lacking] == 0) continue;
-      survey_.tallies[{Rejection::Shortage, lacking}] = shortages_[lacking];
-    }
-    return std::move(survey_);
+  if (filter.neighbours != nullptr && filter.neighbours->excludes(a)) {
+    return Rejection::SessionGroup;
   }
-
- private:
-  struct Wanted {
-    const std::int64_t* free;  // a column; null: no agent has the slot
-    std::int64_t units, weight;
-    std::uint64_t bit;
-  };
-
-  void look_at(AgentIndex a) {
-    ++survey_.agents;
-    if (agents_.architecture(a) != requirement_.architecture) {
-      ++survey_.tallies[{Rejection::Architecture, 0}];
-      return;
-    }
-    if (!agents_.labels_match(a, requirement_.labels)) {
-      ++survey_.tallies[{Rejection::OtherLabels, 0}];
-      return;
-    }
-    if (filter_.strict && !std::ranges::binary_search(filter_.designated, a)) {
-      ++survey_.tallies[{Rejection::Designation, 0}];
-      return;
-    }
-    if (filter_.neighbours != nullptr && filter_.neighbours->excludes(a)) {
-      ++survey_.tallies[{Rejection::SessionGroup, 0}];
-      return;
-    }
-    if (filter_.within != nullptr && !std::ranges::binary_search(*filter_.within, a)) {
-      ++survey_.tallies[{filter_.is_domain ? Rejection::Topology : Rejection::Reserved, 0}];
-      return;
-    }
-    ++survey_.compatible;
-    Int128 total = 0;
-    std::uint64_t lacking = 0;
-    for (const Wanted& w : wanted_) {
-      const std::int64_t free = w.free == nullptr ? 0 : std::max<std::int64_t>(0, w.free[a]);
-      if (free >= w.units) continue;
-      total += Int128{w.units - free} * w.weight;
-      lacking |= w.bit;
-    }
-    survey_.large_enough =
-        survey_.large_enough || (requirement_.containers <= filter_.container_limit &&
-                                 agents_.fits_when_empty(a, requirement_));
-    const std::uint64_t containers = std::uint64_t{agents_.containers(a)} + requirement_.containers;
-    const std::uint64_t over =
-        containers > filter_.container_limit ? containers - filter_.container_limit : 0;
-    if (lacking == 0 && over > 0) survey_.amounts_free = true;
-    if (over > 0) lacking |= kContainersBit;
-    if (lacking == 0) {
-      ++survey_.tallies[{class_with_amounts(a), 0}];
-    } else if (lacking < shortages_.size()) {
-      ++shortages_[lacking];
-    } else {
-      ++survey_.tallies[{Rejection::Shortage, lacking}];
-    }
-    keep_closest(a, total, static_cast<std::uint32_t>(std::min<std::uint64_t>(over, 0xffff'ffff)));
+  if (filter.within != nullptr && !std::ranges::binary_search(*filter.within, a)) {
+    return filter.is_domain ? Rejection::Topology : Rejection::Reserved;
   }
-
-  Rejection class_with_amounts(AgentIndex a) const {
-    if (!agents_.devices_fit(a, requirement_)) return Rejection::Devices;
-    return std::ranges::binary_search(filter_.barred, a) ? Rejection::Reserved : otherwise_;
-  }
-
-  void keep_closest(AgentIndex a, Int128 total, std::uint32_t containers) {
-    if (survey_.closest &&
-        (total > survey_.closest_total ||
-         (total == survey_.closest_total && containers >= survey_.closest_containers))) {
-      return;
-    }
-    survey_.closest = a;
-    survey_.closest_total = total;
-    survey_.closest_containers = containers;
-  }
-
-  const Mirror& mirror_;
-  const AgentTable& agents_;
-  const Requirement& requirement_;
-  const AgentFilter& filter_;
-  Rejection otherwise_;
-  std::vector<Wanted> wanted_;
-  Survey survey_;
-  std::array<std::size_t, 64> shortages_{};  // by what is lacking: the usual classes
-};
+  return std::nullopt;
+}
 
 std::string shortage_class(const Mirror& mirror, const Requirement& requirement,
                            std::uint64_t lacking, std::size_t count) {
@@ -172,9 +72,104 @@ std::string class_text(const Mirror& mirror, const Requirement& requirement,
 
 }  // namespace
 
+Examiner::Examiner(const ViewSource& source, const Requirement& requirement,
+                   std::uint32_t container_limit)
+    : agents_(source.group.agents), requirement_(requirement), container_limit_(container_limit) {
+  // Totals compare counted slots and bytes by their written numbers, as the reference does.
+  for (const SlotRequest& r : requirement_.slots) {
+    const SlotType type = source.mirror.slot_types().type_of(source.mirror.slots()[r.slot]);
+    const std::size_t at = static_cast<std::size_t>(&r - requirement_.slots.data());
+    if (r.units == 0) continue;
+    wanted_.push_back({r.slot, r.units, type == SlotType::Size ? 1000 : 1,
+                       std::uint64_t{1} << std::min(at, kMaskBits - 1)});
+  }
+}
+
+Verdict Examiner::look_at(AgentIndex a) const {
+  Verdict verdict;
+  if (agents_.architecture(a) != requirement_.architecture) {
+    return {Verdict::Kind::Incompatible, {Rejection::Architecture, 0}};
+  }
+  if (!agents_.labels_match(a, requirement_.labels)) {
+    return {Verdict::Kind::Incompatible, {Rejection::OtherLabels, 0}};
+  }
+  const std::int64_t* row = agents_.free_row(a);
+  std::uint64_t lacking = 0;
+  for (const Wanted& w : wanted_) {
+    const bool is_known = w.slot < agents_.column_count();
+    const std::int64_t free = is_known ? std::max<std::int64_t>(0, row[w.slot]) : 0;
+    if (free >= w.units) continue;
+    verdict.total += Int128{w.units - free} * w.weight;
+    lacking |= w.bit;
+  }
+  const std::uint64_t containers = std::uint64_t{agents_.containers(a)} + requirement_.containers;
+  if (containers > container_limit_) {
+    verdict.containers = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(containers - container_limit_, 0xffff'ffff));
+    lacking |= kContainersBit;
+  }
+  if (lacking != 0) {
+    verdict.kind = Verdict::Kind::Short;
+    verdict.which = {Rejection::Shortage, lacking};
+  } else if (!agents_.devices_fit(a, requirement_)) {
+    verdict.kind = Verdict::Kind::Short;
+    verdict.which = {Rejection::Devices, 0};
+  }
+  return verdict;
+}
+
+Int128 Examiner::most_total() const noexcept {
+  Int128 total = 0;
+  for (const Wanted& w : wanted_) total += Int128{w.units} * w.weight;
+  return total;
+}
+
 Survey survey_agents(const ViewSource& source, const Requirement& requirement,
                      const AgentFilter& filter, Rejection otherwise) {
-  return Surveyor(source, requirement, filter, otherwise).run();
+  const AgentTable& agents = source.group.agents;
+  const Examiner examiner(source, requirement, filter.container_limit);
+  std::array<std::size_t, 64> shortages{};  // by what is lacking: the usual classes
+  Survey survey;
+  for (AgentIndex a = 0; a < agents.size(); ++a) {
+    if (!agents.takes_sessions(a)) continue;
+    ++survey.agents;
+    Verdict verdict = examiner.look_at(a);
+    if (verdict.kind == Verdict::Kind::Incompatible) {
+      ++survey.tallies[verdict.which];
+      continue;
+    }
+    if (const auto why = excluded(filter, a)) {
+      ++survey.tallies[{*why, 0}];
+      continue;
+    }
+    ++survey.compatible;
+    survey.large_enough = survey.large_enough || examiner.is_large_enough(a);
+    if (verdict.kind == Verdict::Kind::Room) {
+      const bool barred = std::ranges::binary_search(filter.barred, a);
+      verdict.which = {barred ? Rejection::Reserved : otherwise, 0};
+    }
+    const auto& [rejection, lacking] = verdict.which;
+    if (rejection == Rejection::Shortage && lacking < shortages.size()) {
+      ++shortages[lacking];
+    } else {
+      ++survey.tallies[verdict.which];
+    }
+    if (!survey.closest || verdict.total < survey.closest_total ||
+        (verdict.total == survey.closest_total && verdict.containers < survey.closest_containers)) {
+      survey.closest = a;
+      survey.closest_total = verdict.total;
+      survey.closest_containers = verdict.containers;
+    }
+  }
+  for (std::size_t lacking = 0; lacking < shortages.size(); ++lacking) {
+    if (shortages[lacking] > 0) survey.tallies[{Rejection::Shortage, lacking}] = shortages[lacking];
+  }
+  survey.amounts_free = lacks_places_only(survey);
+  return survey;
+}
+
+bool lacks_places_only(const Survey& survey) {
+  return survey.tallies.contains({Rejection::Shortage, kContainersBit});
 }
 
 std::string join_words(const std::vector<std::string>& words) {

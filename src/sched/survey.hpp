@@ -40,9 +40,55 @@ struct Survey {
   std::uint32_t closest_containers = 0;  // places lacking on it
 };
 
+// What stands against a requirement on one agent.
+struct Verdict {
+  // Room: nothing that is the requirement's own.
+  enum class Kind : std::uint8_t { Incompatible, Short, Room };
+  Kind kind = Kind::Room;
+  std::pair<Rejection, std::uint64_t> which;  // as in a survey; not for those that have room
+  Int128 total = 0;              // what is lacking, in the numbers that amounts are written with
+  std::uint32_t containers = 0;  // places lacking
+};
+
+// Looks at agents for one requirement, whose labels are prepared and whose wishes are others' task.
+class Examiner {
+ public:
+  // Everything outlives it, but for the columns of `source`.
+  Examiner(const ViewSource& source, const Requirement& requirement, std::uint32_t container_limit);
+
+  // An agent that takes sessions.
+  Verdict look_at(AgentIndex agent) const;
+  // Whether it could have room, if it were empty.
+  bool is_large_enough(AgentIndex agent) const {
+    return requirement_.containers <= container_limit_ &&
+           agents_.fits_when_empty(agent, requirement_);
+  }
+  // Not less than any agent's Verdict::total.
+  Int128 most_total() const noexcept;
+
+  // How amounts are weighed against each other: verdicts of another Examiner are the same when it
+  // asks for the same and weighs alike.
+  struct Wanted {
+    SlotIndex slot;
+    std::int64_t units, weight;
+    std::uint64_t bit;
+    friend bool operator==(const Wanted&, const Wanted&) = default;
+  };
+  const std::vector<Wanted>& wanted() const noexcept { return wanted_; }
+
+ private:
+  const AgentTable& agents_;
+  const Requirement& requirement_;
+  std::uint32_t container_limit_;
+  std::vector<Wanted> wanted_;
+};
+
 // `otherwise`: the class of agents that have room. Labels are prepared.
 Survey survey_agents(const ViewSource& source, const Requirement& requirement,
                      const AgentFilter& filter, Rejection otherwise);
+
+// Survey::amounts_free, by its tallies.
+bool lacks_places_only(const Survey& survey);
 
 // PendingReason::rejected
 std::vector<std::pair<std::string, std::int64_t>> rejected_of(const Survey& survey);

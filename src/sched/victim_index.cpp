@@ -227,7 +227,7 @@ void VictimIndex::read(Tree& tree, const Question& question, AgentIndex agent) {
   stakes_.clear();
   bool anybody = false;
   std::int64_t ripe = kNothing, kernels = 0;
-  for (const HeldOn& one : mirror.held_on(group.agents.id(agent))) {
+  for (const HeldOn& one : group.held_on(agent)) {
     const Tenant* tenant = mirror.tenancy().tenant(one.held->session);
     if (tenant == nullptr || tenant->row == nullptr) continue;
     const Session& row = *tenant->row;

@@ -399,6 +399,36 @@ TEST_CASE("what kernels hold agrees with the agents' own account") {
   compare();
 }
 
+TEST_CASE("what is held on an agent is found under its number, whoever comes together or goes") {
+  World world;
+  world.group();
+  const auto id = [](int number) { return "a" + std::to_string(100 + number); };
+  const auto check = [&](std::size_t count) {
+    world.feed();
+    const sched::Group& group = world.planner.mirror().group(0);
+    REQUIRE(group.agents.size() == count);
+    for (AgentIndex a = 0; a < count; ++a) {
+      const auto held = group.held_on(a);
+      REQUIRE(held.size() == 1);
+      CHECK(held.front().held->agent == group.agents.id(a));
+    }
+  };
+  const auto come = [&](int from, int to, int step) {
+    for (int number = from; number < to; number += step) {
+      world.agent(id(number), {{"cpu", "8"}});
+      world.hold(id(number), {{"cpu", "1"}});
+    }
+  };
+  come(1, 60, 3);  // many at once
+  check(20);
+  come(0, 60, 3);  // in between those that are there
+  check(40);
+  come(50, 51, 3);  // alone
+  check(41);
+  world.changes.erase<Agent>(AgentId(id(30)));
+  check(40);
+}
+
 TEST_CASE("requests that nobody makes any more are forgotten") {
   World world;
   for (int round = 0; round < 50; ++round) {
