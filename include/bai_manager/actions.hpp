@@ -203,6 +203,41 @@ struct DeleteReservation {  // what runs in it goes on
   std::string id;
 };
 
+// Sessions that are to be apart or together (see SessionGroup). The handlers say who may: users
+// make and alter groups of their own, admins those of their domain's projects, superadmins all,
+// monitors none. Somebody else's group is NotFound.
+//
+// NotFound for an unknown project or owner, PermissionDenied for another owner than the caller may
+// act for and for one who is not a member of the project (superadmins need not be), AlreadyExists
+// for an id that is taken, InvalidArgument for one that is malformed, QuotaExceeded when the owner
+// has 1,000 groups.
+struct CreateSessionGroup {
+  static constexpr std::string_view kName = "create_session_group";
+  struct Result {
+    std::string id;
+  };
+  std::string id;  // 1-64 characters: letters, digits, '-', '_' and '.'; empty: a UUID is made
+  DomainName domain{"default"};
+  std::string project = "default";
+  std::optional<UserId> owner;  // none: the caller
+  PlacementDirection direction = PlacementDirection::Spread;
+  PlacementEnforcement enforcement = PlacementEnforcement::Preferred;
+};
+// What is not given stays; InvalidArgument when nothing is. Sessions that wait are placed by the
+// new rule, those that have their agents stay there.
+struct ModifySessionGroup {
+  static constexpr std::string_view kName = "modify_session_group";
+  struct Result {};
+  std::string id;
+  std::optional<PlacementDirection> direction;
+  std::optional<PlacementEnforcement> enforcement;
+};
+struct DeleteSessionGroup {  // Conflict while a session of it lives
+  static constexpr std::string_view kName = "delete_session_group";
+  struct Result {};
+  std::string id;
+};
+
 struct ModifyAgent {
   static constexpr std::string_view kName = "modify_agent";
   struct Result {};

@@ -173,5 +173,6 @@ Result<Caller> identify(const Snapshot& snapshot, const AccessKey& key);
 Result<const Session*> resolve_session(const Snapshot& snapshot, const Caller& caller,
                                        std::string_view name_or_id);
 bool may_access(const Caller& caller, const Session& session);
+bool may_access(const Caller& caller, const SessionGroup& group);  // by the same rule
 
 }  // namespace bai

@@ -42,6 +42,65 @@ void add_session_options(CLI::App& app, NewSession& session) {
       ->capture_default_str();
 }
 
+// `session-group` and what its options are read into; outlives the parsing.
+struct SessionGroupCommands {
+  NewSessionGroup grouping;
+  std::string group;
+  std::vector<std::string> group_ids;
+  bool json = false;
+
+  void add_to(CLI::App& app, int& status) {
+    auto* groups = app.add_subcommand("session-group", "Sessions that are to be apart or together")
+                       ->require_subcommand(1);
+    const auto add_placement = [this](CLI::App* command) {
+      command->add_option("--placement", grouping.placement.direction,
+                          "On different agents or on one: spread, pack or none");
+      command->add_option("--enforcement", grouping.placement.enforcement,
+                          "preferred, or strict: who cannot be placed so waits");
+    };
+    auto* group_command = groups->add_subcommand("create", "Make a group; prints its id");
+    group_command->add_option("id", grouping.id,
+                              "Its id, of the whole cluster; made up if left out");
+    add_placement(group_command);
+    group_command->add_option("-g,--project", grouping.project, "Project")->capture_default_str();
+    group_command->add_option("--domain", grouping.domain, "Domain of the project");
+    group_command->add_option("--owner", grouping.owner, "Email or id of its owner (admins)");
+    group_command->add_flag("--json", json, "JSON output");
+    group_command->callback([this, &status] {
+      status = with_client(
+          [this, &status](Client& c) { return session_group_create(c, grouping, json); });
+    });
+    auto* groups_command = groups->add_subcommand("list", "List groups")->alias("ls");
+    groups_command->add_flag("--json", json, "JSON output");
+    groups_command->callback([this, &status] {
+      status = with_client([this, &status](Client& c) { return session_group_list(c, json); });
+    });
+    auto* show_command = groups->add_subcommand("show", "A group and its live sessions");
+    show_command->add_option("id", group, "Its id")->required();
+    show_command->add_flag("--json", json, "JSON output");
+    show_command->callback([this, &status] {
+      status =
+          with_client([this, &status](Client& c) { return session_group_show(c, group, json); });
+    });
+    auto* modify_command =
+        groups->add_subcommand("modify", "Change how sessions that still wait are placed");
+    modify_command->add_option("id", group, "Its id")->required();
+    add_placement(modify_command);
+    modify_command->callback([this, &status] {
+      status = with_client([this, &status](Client& c) {
+        return session_group_modify(c, group, grouping.placement);
+      });
+    });
+    auto* ungroup_command =
+        groups->add_subcommand("delete", "Delete groups that have no live sessions")->alias("rm");
+    ungroup_command->add_option("ids", group_ids, "Their ids")->required();
+    ungroup_command->callback([this, &status] {
+      status =
+          with_client([this, &status](Client& c) { return session_group_remove(c, group_ids); });
+    });
+  }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -212,6 +271,9 @@ int main(int argc, char** argv) {
         ->capture_default_str();
     if (command != unreserve_command) command->add_flag("--json", json, "JSON output");
   }
+
+  SessionGroupCommands group_commands;
+  group_commands.add_to(app, status);
 
   try {
     app.parse(argc, argv);

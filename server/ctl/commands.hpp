@@ -63,6 +63,22 @@ int reservation_remove(Client& client, const std::string& resource_group,
 // "a1:cpu=4,mem=8g" as a member of "agents", or what is wrong with it.
 Result<Json> reserved_amounts(const std::vector<std::string>& agents);
 
+struct GroupPlacement {     // empty: as it is, or the server's default for a new one
+  std::string direction;    // "spread", "pack" or "none"
+  std::string enforcement;  // "preferred" or "strict"
+};
+struct NewSessionGroup {
+  std::string id;                           // empty: the server makes one
+  std::string project = "default", domain;  // domain empty: the caller's
+  std::string owner;                        // email or id; empty: the caller
+  GroupPlacement placement;
+};
+int session_group_create(Client& client, const NewSessionGroup& group, bool json);
+int session_group_list(Client& client, bool json);
+int session_group_show(Client& client, const std::string& id, bool json);
+int session_group_modify(Client& client, const std::string& id, const GroupPlacement& placement);
+int session_group_remove(Client& client, const std::vector<std::string>& ids);
+
 // Shared by run and exec: executes `code` and asks for input when it wants some. Its output is
 // passed on as it comes, or collected in `console` as [kind, text] where one is given. The
 // program's exit status, or an error.

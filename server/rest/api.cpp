@@ -251,6 +251,7 @@ Result<std::unique_ptr<RestApi>> RestApi::create(RestOptions options, Manager& m
   add_search_routes(routes);
   add_cluster_routes(routes);
   add_reservation_routes(routes);
+  add_session_group_routes(routes);
   add_internal_routes(internal);
   for (auto* list : {&routes, &internal}) {
     auto& router = list == &routes ? context->router : context->internal;

@@ -1,11 +1,18 @@
 // The REST API: routes of the wire contract bound to a Manager.
 //
-// Beside the contract's routes there are ours, below /cluster and at the end of a session's path:
+// Beside the contract's routes there are ours, below /cluster, /session-groups and
+// /resource-groups/{group}/reservations, and at the end of a session's path:
 //   POST /cluster/sessions/search  as /compute-sessions/search for everybody: a user gets his own
 //                                  sessions, an admin those of the domain, a superadmin all
 //   GET  /cluster/agents           {"items": [...], "total": n}; ?status=ALIVE&resource_group=NAME
 //   PATCH /cluster/agents/{id}     {"schedulable": bool}, superadmin
 //   GET  /cluster/images           images with their aliases and least slots
+//   GET  /session-groups           {"items": [...], "total": n}; whose they see is as of sessions
+//   POST /session-groups           {"id", "project", "domain", "owner", "placement_direction",
+//                                  "placement_enforcement"}, all optional; 201 {"id"}
+//   GET  /session-groups/{id}      with its live "sessions"
+//   PATCH /session-groups/{id}     {"placement_direction", "placement_enforcement"}; 204
+//   DELETE /session-groups/{id}    204, or 409 while a session of it lives
 //   GET  /session/{X}/why          why it waits: {"status", "pending": {...} or null, ...}
 //   GET  /session/{X}/history      scheduling phases, oldest first
 #pragma once

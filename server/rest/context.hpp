@@ -50,6 +50,7 @@ void add_session_file_routes(RouteList& routes);
 void add_search_routes(RouteList& routes);
 void add_cluster_routes(RouteList& routes);
 void add_reservation_routes(RouteList& routes);
+void add_session_group_routes(RouteList& routes);
 void add_what_if_routes(RouteList& routes);
 void add_internal_routes(RouteList& routes);
 

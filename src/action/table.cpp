@@ -71,6 +71,9 @@ constexpr std::array kActions = {
     write<ModifyAgent>("agent", "modify", Permission::Superadmin),
     write<CreateReservation>("reservation", "create", Permission::Superadmin),
     write<DeleteReservation>("reservation", "delete", Permission::Superadmin),
+    write<CreateSessionGroup>("session_group", "create", Permission::AnyUser),
+    write<ModifySessionGroup>("session_group", "modify", Permission::AnyUser),
+    write<DeleteSessionGroup>("session_group", "delete", Permission::AnyUser),
 };
 
 }  // namespace

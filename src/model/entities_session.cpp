@@ -58,8 +58,8 @@ void describe(Describe<SessionGroup>& d) {
   d.field<&SessionGroup::domain>("domain_name", kImmutable);
   d.field<&SessionGroup::project>("project", kImmutable);
   d.field<&SessionGroup::owner>("owner", kImmutable);
-  d.field<&SessionGroup::direction>("placement_direction", kImmutable);
-  d.field<&SessionGroup::enforcement>("placement_enforcement", kImmutable);
+  d.field<&SessionGroup::direction>("placement_direction");
+  d.field<&SessionGroup::enforcement>("placement_enforcement");
   d.field<&SessionGroup::created_at>("created_at", kImmutable);
 }
 

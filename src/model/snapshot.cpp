@@ -103,6 +103,10 @@ std::vector<const Session*> Snapshot::sessions_in(SessionStatus status) const {
   return sessions;
 }
 
+std::vector<const Session*> Snapshot::live_members(std::string_view session_group) const {
+  return state_->live_members(session_group);
+}
+
 std::size_t Snapshot::count_sessions(SessionStatus status) const {
   return state_->table<Session>().count_in(index::kSessionByStatus,
                                            IndexPrefix{}.add(to_string(status)).str());

@@ -112,6 +112,22 @@ std::vector<std::shared_ptr<const Kernel>> State::kernels_of(const SessionId& se
   return kernels;
 }
 
+std::vector<const Session*> State::live_members(std::string_view session_group) const {
+  std::vector<const Session*> members;
+  for (const std::string_view status : EnumText<SessionStatus>::names) {
+    if (is_terminal(*parse_enum<SessionStatus>(status))) continue;
+    table<Session>().for_each_in(index::kSessionByStatus, IndexPrefix{}.add(status).str(),
+                                 [&](const Session& session) {
+                                   if (session.session_group == session_group) {
+                                     members.push_back(&session);
+                                   }
+                                   return true;
+                                 });
+  }
+  std::ranges::sort(members, {}, [](const Session* session) { return session->id; });
+  return members;
+}
+
 const Session* State::find_live_session(const AccessKey& owner, std::string_view name) const {
   const Session* found = nullptr;
   table<Session>().for_each_in(index::kSessionByOwnerName,

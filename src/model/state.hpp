@@ -58,6 +58,7 @@ class State {
 
   // Look-ups used by more than one handler.
   std::vector<std::shared_ptr<const Kernel>> kernels_of(const SessionId& session) const;
+  std::vector<const Session*> live_members(std::string_view session_group) const;  // oldest first
   const Session* find_live_session(const AccessKey& owner, std::string_view name) const;
   const Usage& usage(ScopeKind kind, std::string_view scope) const;  // zeros when nothing is held
 

@@ -22,10 +22,21 @@ Result<Caller> identify(const Snapshot& snapshot, const AccessKey& key) {
   return caller;
 }
 
+namespace {
+
+bool may_access(const Caller& caller, const UserId& owner, const DomainName& domain) {
+  if (caller.is_system || caller.role == UserRole::Superadmin || owner == caller.user) return true;
+  return caller.role == UserRole::Admin && domain == caller.domain;
+}
+
+}  // namespace
+
 bool may_access(const Caller& caller, const Session& session) {
-  if (caller.is_system || caller.role == UserRole::Superadmin) return true;
-  if (session.user == caller.user) return true;
-  return caller.role == UserRole::Admin && session.domain == caller.domain;
+  return may_access(caller, session.user, session.domain);
+}
+
+bool may_access(const Caller& caller, const SessionGroup& group) {
+  return may_access(caller, group.owner, group.domain);
 }
 
 Result<const Session*> resolve_session(const Snapshot& snapshot, const Caller& caller,

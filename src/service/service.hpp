@@ -25,6 +25,12 @@ Result<CreateReservation::Result> handle(core::Context& ctx, const Caller& calle
                                          const CreateReservation& action);
 Result<DeleteReservation::Result> handle(core::Context& ctx, const Caller& caller,
                                          const DeleteReservation& action);
+Result<CreateSessionGroup::Result> handle(core::Context& ctx, const Caller& caller,
+                                          const CreateSessionGroup& action);
+Result<ModifySessionGroup::Result> handle(core::Context& ctx, const Caller& caller,
+                                          const ModifySessionGroup& action);
+Result<DeleteSessionGroup::Result> handle(core::Context& ctx, const Caller& caller,
+                                          const DeleteSessionGroup& action);
 
 // What a call to an agent works with. Any thread; copies are cheap.
 struct CallContext {

@@ -49,31 +49,6 @@ bool is_word(char c) noexcept {
 // ---- where
 // ----------------------------------------------------------------------------------------
 
-Result<const Project*> find_project(const State& state, const User& user,
-                                    const CreateSession& request) {
-  const Project* found = nullptr;
-  state.table<Project>().for_each_in(
-      index::kProjectByDomainName,
-      IndexPrefix{}.add(request.domain.view()).add(request.project).str(), [&](const Project& p) {
-        found = &p;
-        return false;
-      });
-  if (found == nullptr || !found->is_active) {
-    return fail(ErrorCode::NotFound,
-                fmt::format("There is no project \"{}\" in domain \"{}\"", request.project,
-                            request.domain.view()),
-                "group-not-found");
-  }
-  const bool member =
-      state.find<ProjectMember>(to_string(found->id) + "/" + to_string(user.id)) != nullptr;
-  if (!member && user.role != UserRole::Superadmin) {
-    return fail(ErrorCode::PermissionDenied,
-                fmt::format("{} is not a member of project \"{}\"", user.email, request.project),
-                "generic-forbidden");
-  }
-  return found;
-}
-
 std::vector<const ResourceGroup*> accessible_groups(const State& state, const Project& project,
                                                     const AccessKey& key) {
   std::set<ResourceGroupName> names;
@@ -530,6 +505,30 @@ const Image* find_image(const State& state, std::string_view name, std::string_v
   return found;
 }
 
+Result<const Project*> find_project(const State& state, const User& user, const DomainName& domain,
+                                    std::string_view name) {
+  const Project* found = nullptr;
+  state.table<Project>().for_each_in(index::kProjectByDomainName,
+                                     IndexPrefix{}.add(domain.view()).add(name).str(),
+                                     [&](const Project& p) {
+                                       found = &p;
+                                       return false;
+                                     });
+  if (found == nullptr || !found->is_active) {
+    return fail(ErrorCode::NotFound,
+                fmt::format("There is no project \"{}\" in domain \"{}\"", name, domain.view()),
+                "group-not-found");
+  }
+  const bool member =
+      state.find<ProjectMember>(to_string(found->id) + "/" + to_string(user.id)) != nullptr;
+  if (!member && user.role != UserRole::Superadmin) {
+    return fail(ErrorCode::PermissionDenied,
+                fmt::format("{} is not a member of project \"{}\"", user.email, name),
+                "generic-forbidden");
+  }
+  return found;
+}
+
 Result<SessionDraft> draft_session(Context& ctx, const Caller& caller, const CreateSession& request,
                                    const Keypair& owner) {
   const State& state = ctx.state();
@@ -542,7 +541,7 @@ Result<SessionDraft> draft_session(Context& ctx, const Caller& caller, const Cre
     return fail(ErrorCode::PermissionDenied, "The owner of the keypair is not active",
                 "generic-forbidden");
   }
-  const auto project = find_project(state, *user, request);
+  const auto project = find_project(state, *user, request.domain, request.project);
   if (!project) return std::unexpected(project.error());
   const Image* image = find_image(state, request.image, request.architecture);
   if (image == nullptr) {

@@ -1,4 +1,4 @@
-"""What the scheduler does to sessions of real processes: preemption and reservations, over the wire."""
+"""What the scheduler does to sessions of real processes, over the wire: preemption, reservations, groups."""
 
 import datetime
 import json
@@ -113,6 +113,77 @@ class Scheduling(unittest.TestCase):
         lone = self.baictl(USER, "session", "create", "--sub-resources", "cpu=1")
         self.assertEqual(2, lone.returncode, lone)
         self.assertIn("--cluster-size", lone.stderr)
+
+    def test_a_group_is_made_altered_and_deleted(self):
+        self.serve({})
+        path = "/session-groups/apart"
+        made = self.user("POST", "/session-groups", {"id": "apart", "placement_enforcement": "strict"})
+        self.assertEqual((201, {"id": "apart"}), (made.status, made.json))
+        self.assertEqual(409, self.user("POST", "/session-groups", {"id": "apart"}).status)
+        first = self.create("apart-1", cpu="0.5", session_group="apart")
+        second = self.create("apart-2", cpu="0.5", session_group="apart", enqueueOnly=True)
+        end = time.monotonic() + 20
+        while "session-group" not in str(self.user("GET", f"/session/{second}/why").json["pending"]):
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+
+        # What is wrong alters nothing.
+        wrong = self.user("PATCH", path, {"placement_direction": "sideways"})
+        self.assertEqual((400, True), (wrong.status, "sideways" in str(wrong.json)), wrong)
+        self.assertEqual(400, self.user("PATCH", path, {}).status)
+        for body, status in (({"project": "nowhere"}, 404), ({"id": "no spaces"}, 400),
+                             ({"owner": "admin@lablup.com"}, 403), ({"owner": 5}, 400),
+                             ({"placement_enforcement": "maybe"}, 400)):
+            self.assertEqual(status, self.user("POST", "/session-groups", body).status, body)
+        used = self.user("DELETE", path)
+        self.assertEqual((409, True), (used.status, "2 of them" in str(used.json)), used)
+        admin = self.server.client(ADMIN)
+        self.assertEqual(201, admin("POST", "/session-groups", {"id": "admins"}).status)
+        for method, body in (("GET", None), ("PATCH", {"placement_direction": "none"}), ("DELETE", None)):
+            self.assertEqual(404, self.user(method, "/session-groups/admins", body).status, method)
+        listed = [[item["id"] for item in client("GET", "/session-groups").json["items"]]
+                  for client in (self.user, admin)]
+        self.assertEqual([["apart"], ["admins", "apart"]], [sorted(ids) for ids in listed])
+
+        # It is there after a restart, and who waits follows what becomes of it.
+        self.server.kill()
+        self.server.start()
+        self.user = self.server.client()
+        shown = self.user("GET", path).json
+        self.assertEqual(("spread", "strict", [first, second]),
+                         (shown["placement_direction"], shown["placement_enforcement"],
+                          [session["id"] for session in shown["sessions"]]))
+        self.assertEqual("PENDING", self.status(second))
+        self.assertEqual(204, self.user("PATCH", path, {"placement_enforcement": "preferred"}).status)
+        self.user.wait_status(second, "RUNNING")
+        for session in (first, second):
+            self.user("DELETE", f"/session/{session}?forced=true")
+            self.user.wait_status(session, "TERMINATED")
+        self.assertEqual(204, self.user("DELETE", path).status)
+        self.assertEqual(404, self.user("GET", path).status)
+
+    def test_groups_on_the_command_line(self):
+        self.serve({})
+        made = self.baictl(USER, "session-group", "create", "--placement", "pack", "--enforcement", "strict")
+        self.assertEqual(0, made.returncode, made)
+        group = made.stdout.strip()
+        session = self.create("packed", cpu="0.5", session_group=group)
+        self.assertIn(group, self.baictl(USER, "session-group", "list").stdout)
+        shown = self.baictl(USER, "session-group", "show", group).stdout
+        self.assertIn("strict pack, project default of domain default", shown)
+        self.assertIn(session, shown)
+        altered = self.baictl(USER, "session-group", "modify", group, "--placement", "spread")
+        self.assertEqual(0, altered.returncode, altered)
+        shown = json.loads(self.baictl(USER, "session-group", "show", group, "--json").stdout)
+        self.assertEqual(("spread", "strict"), (shown["placement_direction"], shown["placement_enforcement"]))
+        used = self.baictl(USER, "session-group", "delete", group)
+        self.assertEqual((1, True), (used.returncode, "live sessions" in used.stderr), used)
+        self.user("DELETE", f"/session/{session}?forced=true")
+        self.user.wait_status(session, "TERMINATED")
+        self.assertEqual(0, self.baictl(USER, "session-group", "delete", group).returncode)
+        self.assertEqual(1, self.baictl(USER, "session-group", "show", group).returncode)
+        wrong = self.baictl(USER, "session-group", "create", "--placement", "sideways")
+        self.assertEqual((1, True), (wrong.returncode, "spread" in wrong.stderr), wrong)
 
     def test_a_reservation_is_its_owners(self):
         self.serve({})

@@ -1,7 +1,9 @@
-// Who may put a session into which group.
+// Groups of sessions: who may make, alter and use which, and what a change does to those that wait.
 #include <fmt/format.h>
 
+#include "action/table.hpp"
 #include "harness.hpp"
+#include "manager_site.hpp"
 
 namespace bai::test {
 
@@ -68,6 +70,195 @@ TEST_CASE("a fixture's session groups belong to a project of their domain and to
   CHECK(error(group_row(World::id_of("user"), "other")) ==
         "session group g1: domain \"other\" has no such project");
   CHECK(error(group_row(World::id_of("user"))) == "");
+}
+
+namespace {
+
+CreateSessionGroup new_group(std::string id) {
+  CreateSessionGroup action;
+  action.id = std::move(id);
+  action.direction = PlacementDirection::Pack;
+  action.enforcement = PlacementEnforcement::Strict;
+  return action;
+}
+
+// Two domains, each with an administrator; "user" and "other" are users of the first one.
+struct Tenants {
+  World w;
+  Tenants() {
+    for (const auto& [name, role] :
+         {std::pair{"other", "user"}, {"admin", "admin"}, {"root", "superadmin"}}) {
+      w.add_user(name, role);
+    }
+    w.load(fmt::format(
+        R"({{"domains": [{{"name": "lab"}}],
+             "projects": [{{"id": "00000000-0000-0000-0000-0000000000b1", "name": "default",
+                            "domain_name": "lab"}}],
+             "users": [{{"uuid": "{0}", "email": "stranger@test", "username": "stranger",
+                         "domain_name": "lab", "role": "admin", "main_access_key": "STRANGER"}}],
+             "keypairs": [{{"access_key": "STRANGER", "secret_key": "s", "user": "{0}",
+                            "resource_policy": "default"}}],
+             "project_members": [{{"project": "00000000-0000-0000-0000-0000000000b1",
+                                   "user": "{0}"}}]}})",
+        World::id_of("stranger")));
+  }
+  const SessionGroup* find(const char* id) const { return w.state().find<SessionGroup>(id); }
+};
+
+template <class R>
+ErrorCode code_of(const R& result) {
+  REQUIRE_FALSE(result.has_value());
+  return result.error().code;
+}
+
+}  // namespace
+
+TEST_CASE("a session group is made, altered, kept over a restart and deleted by its owner") {
+  World w;
+  const auto made = w.ask(new_group("replicas"));
+  REQUIRE(made.has_value());
+  CHECK(made->id == "replicas");
+  const auto row = [&] { return *w.state().find<SessionGroup>("replicas"); };
+  CHECK(to_string(row().owner) == World::id_of("user"));
+  CHECK(to_string(row().project) == kProject);
+  CHECK(row().domain.view() == "default");
+  CHECK(row().created_at == w.now);
+  CHECK(row().direction == PlacementDirection::Pack);
+
+  ModifySessionGroup change{"replicas", PlacementDirection::Spread, {}};
+  CHECK(w.ask(change).has_value());
+  w.restart();
+  CHECK(row().direction == PlacementDirection::Spread);
+  CHECK(row().enforcement == PlacementEnforcement::Strict);
+  change = {"replicas", {}, PlacementEnforcement::Preferred};
+  CHECK(w.ask(change).has_value());
+  CHECK(row().direction == PlacementDirection::Spread);
+  CHECK(row().enforcement == PlacementEnforcement::Preferred);
+  CHECK(code_of(w.ask(ModifySessionGroup{"replicas", {}, {}})) == ErrorCode::InvalidArgument);
+
+  CHECK(w.ask(DeleteSessionGroup{"replicas"}).has_value());
+  w.restart();
+  CHECK(w.state().table<SessionGroup>().size() == 0);
+  CHECK(code_of(w.ask(DeleteSessionGroup{"replicas"})) == ErrorCode::NotFound);
+  const auto unnamed = w.ask(new_group(""));
+  REQUIRE(unnamed.has_value());
+  CHECK(w.state().find<SessionGroup>(unnamed->id) != nullptr);
+}
+
+TEST_CASE("session groups that cannot be made") {
+  Tenants t;
+  REQUIRE(t.w.ask(new_group("taken"), "other").has_value());
+  CHECK(code_of(t.w.ask(new_group("taken"))) == ErrorCode::AlreadyExists);
+  for (const char* id : {"with space", "a/b", "caf\xc3\xa9"}) {
+    CHECK(code_of(t.w.ask(new_group(id))) == ErrorCode::InvalidArgument);
+  }
+  CHECK(code_of(t.w.ask(new_group(std::string(65, 'x')))) == ErrorCode::InvalidArgument);
+  auto action = new_group("g");
+  action.project = "nowhere";
+  CHECK(t.w.ask(action).error().kind == "group-not-found");
+  action = new_group("g");
+  action.domain = DomainName("lab");
+  CHECK(code_of(t.w.ask(action)) == ErrorCode::PermissionDenied);  // no member there
+  action = new_group("g");
+  action.owner = UserId{};
+  CHECK(code_of(t.w.ask(action)) == ErrorCode::PermissionDenied);
+  CHECK(t.w.ask(action, "root").error().kind == "user-not-found");
+  std::string rows;
+  for (int i = 0; i < 999; ++i) {
+    rows += fmt::format(R"({}{{"id": "many-{}", "domain_name": "default", "project": "{}",
+                               "owner": "{}"}})",
+                        i == 0 ? "" : ",", i, kProject, World::id_of("user"));
+  }
+  t.w.load(R"({"session_groups": [)" + rows + "]}");
+  CHECK(t.w.ask(new_group("last")).has_value());
+  CHECK(code_of(t.w.ask(new_group("one-more"))) == ErrorCode::QuotaExceeded);
+  CHECK(t.w.ask(new_group("one-more"), "other").has_value());
+}
+
+TEST_CASE("who may make and alter whose session groups") {
+  Tenants t;
+  auto for_user = new_group("g1");
+  for_user.owner = *parse_uuid<UserId>(World::id_of("user"));
+  CHECK(code_of(t.w.ask(for_user, "other")) == ErrorCode::PermissionDenied);
+  CHECK(code_of(t.w.ask(for_user, "stranger")) == ErrorCode::PermissionDenied);
+  REQUIRE(t.w.ask(for_user, "admin").has_value());
+  CHECK(to_string(t.find("g1")->owner) == World::id_of("user"));
+  for_user.id = "g2";
+  CHECK(t.w.ask(for_user, "root").has_value());
+
+  const ModifySessionGroup change{"g1", PlacementDirection::None, {}};
+  CHECK(code_of(t.w.ask(change, "other")) == ErrorCode::NotFound);
+  CHECK(code_of(t.w.ask(change, "stranger")) == ErrorCode::NotFound);
+  CHECK(code_of(t.w.ask(DeleteSessionGroup{"g1"}, "other")) == ErrorCode::NotFound);
+  CHECK(code_of(t.w.ask(DeleteSessionGroup{"g1"}, "stranger")) == ErrorCode::NotFound);
+  CHECK(t.find("g1")->direction == PlacementDirection::Pack);
+  for (const char* who : {"user", "admin", "root"}) {
+    CHECK(t.w.ask(change, who).has_value());
+  }
+  CHECK(t.w.ask(DeleteSessionGroup{"g1"}, "admin").has_value());
+  CHECK(t.w.ask(DeleteSessionGroup{"g2"}, "root").has_value());
+
+  Caller monitor = t.w.caller();
+  monitor.role = UserRole::Monitor;
+  for (const char* name :
+       {"create_session_group", "modify_session_group", "delete_session_group"}) {
+    const action::ActionInfo* info = action::find_action(name);
+    REQUIRE(info != nullptr);
+    CHECK_FALSE(action::check_permission(*info, monitor, nullptr, {}).has_value());
+    CHECK(action::check_permission(*info, t.w.caller(), nullptr, {}).has_value());
+  }
+}
+
+TEST_CASE("a session group stays while a session of it lives") {
+  World w;
+  w.add_agent("a1");
+  REQUIRE(w.ask(new_group("g1")).has_value());
+  CreateSession request = World::request("sess");
+  request.session_group = "g1";
+  const SessionId running = w.run(request, {"a1"});
+  request.name = "waits";
+  w.now = w.now + seconds(1);
+  const SessionId waiting = w.create(request);
+  w.create(World::request("alone"));
+  const auto members = w.state().live_members("g1");
+  REQUIRE(members.size() == 2);
+  CHECK(members[0]->id == running);
+  CHECK(members[1]->id == waiting);
+  const auto refused = w.ask(DeleteSessionGroup{"g1"});
+  CHECK(code_of(refused) == ErrorCode::Conflict);
+  CHECK(refused.error().message.find("2 of them") != std::string::npos);
+  w.terminate(waiting);
+  CHECK(code_of(w.ask(DeleteSessionGroup{"g1"})) == ErrorCode::Conflict);
+  w.terminate(running, true);
+  CHECK(w.ask(DeleteSessionGroup{"g1"}).has_value());
+  CHECK(w.session(running).session_group == "g1");  // what has ended says where it was
+}
+
+TEST_CASE("who waits for a strict group is placed by its new rule, also after a restart") {
+  Site site;
+  auto action = new_group("g1");
+  action.direction = PlacementDirection::Spread;
+  REQUIRE(site.ask(action).has_value());
+  const auto member = [&](const char* name) {
+    CreateSession request = World::request(name);
+    request.session_group = "g1";
+    return site.ask(request)->id;
+  };
+  const SessionId first = member("first"), second = member("second");
+  CHECK(site.becomes(first, SessionStatus::Running));
+  site.env.advance(seconds(30));
+  CHECK(site.status(second) == SessionStatus::Pending);
+  ModifySessionGroup change{"g1", {}, PlacementEnforcement::Preferred};
+  SUBCASE("no longer strict") {}
+  SUBCASE("together") { change = {"g1", PlacementDirection::Pack, {}}; }
+  SUBCASE("after a restart") {
+    site.crash();
+    site.open();
+    site.env.advance(seconds(30));
+    CHECK(site.status(second) == SessionStatus::Pending);
+  }
+  REQUIRE(site.ask(change).has_value());
+  CHECK(site.becomes(second, SessionStatus::Running, seconds(10)));
 }
 
 }  // namespace bai::test
