@@ -83,6 +83,10 @@ std::vector<std::string> Fields::unread() const {
   return unread;
 }
 
+void Fields::refuse_unread() {
+  for (const std::string& name : unread()) complain(name, "is unknown");
+}
+
 const Json* Fields::find(Names names) {
   names_.insert(names_.end(), names.begin(), names.end());
   for (const auto name : names) {

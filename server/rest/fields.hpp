@@ -64,6 +64,8 @@ class Fields {
   const std::string& complaints() const noexcept { return complaints_; }
   // Members that nobody has asked for so far, by any spelling.
   std::vector<std::string> unread() const;
+  // Complains about them: for routes that no client of the reference system uses.
+  void refuse_unread();
 
  private:
   void wrong_type(std::string_view wanted, const Json& value);

@@ -134,6 +134,7 @@ void create_reservation(RestContext& api, ExchangePtr exchange) {
   }
   action.starts_at = read_time(fields, "starts_at");
   action.ends_at = read_time(fields, "ends_at");
+  fields.refuse_unread();
   if (auto ok = fields.status(); !ok) return exchange->fail(ok.error());
   api.manager.submit(
       exchange->caller, std::move(action), [exchange](Result<CreateReservation::Result> result) {

@@ -80,6 +80,7 @@ void create_group(RestContext& api, ExchangePtr exchange) {
   action.owner = read_owner(fields, *exchange->snapshot);
   action.direction = fields.choice_or({"placement_direction"}, action.direction);
   action.enforcement = fields.choice_or({"placement_enforcement"}, action.enforcement);
+  fields.refuse_unread();
   if (auto ok = fields.status(); !ok) return exchange->fail(ok.error());
   api.manager.submit(
       exchange->caller, std::move(action), [exchange](Result<CreateSessionGroup::Result> result) {
@@ -112,6 +113,7 @@ void modify_group(RestContext& api, ExchangePtr exchange) {
   action.id = exchange->params.get("id");
   action.direction = read_choice<PlacementDirection>(fields, "placement_direction");
   action.enforcement = read_choice<PlacementEnforcement>(fields, "placement_enforcement");
+  fields.refuse_unread();
   if (auto ok = fields.status(); !ok) return exchange->fail(ok.error());
   submit(api, exchange, std::move(action));
 }

@@ -133,7 +133,7 @@ class Scheduling(unittest.TestCase):
         self.assertEqual(400, self.user("PATCH", path, {}).status)
         for body, status in (({"project": "nowhere"}, 404), ({"id": "no spaces"}, 400),
                              ({"owner": "admin@lablup.com"}, 403), ({"owner": 5}, 400),
-                             ({"placement_enforcement": "maybe"}, 400)):
+                             ({"placement_enforcement": "maybe"}, 400), ({"direction": "pack"}, 400)):
             self.assertEqual(status, self.user("POST", "/session-groups", body).status, body)
         used = self.user("DELETE", path)
         self.assertEqual((409, True), (used.status, "2 of them" in str(used.json)), used)
@@ -193,7 +193,10 @@ class Scheduling(unittest.TestCase):
                 "starts_at": moment(-1), "ends_at": moment(3600)}
         self.assertIn(self.user("POST", "/resource-groups/default/reservations", body).status,
                       (401, 403))
-        answer = self.server.client(ADMIN)("POST", "/resource-groups/default/reservations", body)
+        admin = self.server.client(ADMIN)
+        unknown = admin("POST", "/resource-groups/default/reservations", body | {"begins_at": moment(60)})
+        self.assertEqual((400, True), (unknown.status, "begins_at" in str(unknown.json)), unknown)
+        answer = admin("POST", "/resource-groups/default/reservations", body)
         self.assertEqual(201, answer.status, answer)
         outside = self.create("outside", enqueueOnly=True)
         inside = self.create("inside", type="batch", image="local/shell:latest",
