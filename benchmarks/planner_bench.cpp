@@ -259,8 +259,7 @@ void explain(benchmark::State& state, bool known) {
   std::uint64_t version = 1;
   std::vector<Change> out;
   std::int64_t gib = 16;
-  for (auto _ : state) {
-    state.PauseTiming();
+  const auto replace_session = [&] {
     planner.feed({++version}, out);
     cluster.changes.clear();
     out.clear();
@@ -269,6 +268,12 @@ void explain(benchmark::State& state, bool known) {
       out.push_back({change.entity, change.after, nullptr, false});
     }
     planner.feed({++version}, cluster.changes);
+  };
+  replace_session();
+  planner.plan(kNow, 1);
+  for (auto _ : state) {
+    state.PauseTiming();
+    replace_session();
     state.ResumeTiming();
     if (planner.plan(kNow, 1).explained.size() != 1) state.SkipWithError("it was not told why");
   }
@@ -441,15 +446,15 @@ BENCHMARK(agents_come)
     ->ArgNames({"agents", "at_once"})
     ->Iterations(1)
     ->Unit(benchmark::kMillisecond);
-#define BAI_EXPLAIN(name, known)          \
+#define BAI_EXPLAIN(name, known, times)   \
   BENCHMARK_CAPTURE(explain, name, known) \
       ->Arg(1'000)                        \
       ->Arg(10'000)                       \
       ->Arg(100'000)                      \
-      ->Iterations(100)                   \
+      ->Iterations(times)                 \
       ->Unit(benchmark::kMicrosecond)
-BAI_EXPLAIN(of_new, false);
-BAI_EXPLAIN(of_known, true);
+BAI_EXPLAIN(of_new, false, 100);
+BAI_EXPLAIN(of_known, true, 10'000);  // the first ones make what later ones use
 BENCHMARK_CAPTURE(gang_anywhere, concentrated, "concentrated")
     ->Arg(1'000)
     ->Arg(10'000)
