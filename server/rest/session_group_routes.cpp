@@ -56,7 +56,7 @@ void show_group(RestContext& api, ExchangePtr exchange) {
   run_in_background(api, exchange, [exchange, row] {
     Json item = group_item(*exchange->snapshot, *row);
     item.set("sessions", live_sessions(*exchange, *row));
-    exchange->ok(std::move(item));
+    exchange->ok(item);
   });
 }
 
