@@ -446,36 +446,24 @@ BENCHMARK(agents_come)
     ->ArgNames({"agents", "at_once"})
     ->Iterations(1)
     ->Unit(benchmark::kMillisecond);
-#define BAI_EXPLAIN(name, known, times)   \
-  BENCHMARK_CAPTURE(explain, name, known) \
-      ->Arg(1'000)                        \
-      ->Arg(10'000)                       \
-      ->Arg(100'000)                      \
-      ->Iterations(times)                 \
+#define BAI_BY_AGENTS(of, name, value, times) \
+  BENCHMARK_CAPTURE(of, name, value)          \
+      ->Arg(1'000)                            \
+      ->Arg(10'000)                           \
+      ->Arg(100'000)                          \
+      ->Iterations(times)                     \
       ->Unit(benchmark::kMicrosecond)
-BAI_EXPLAIN(of_new, false, 100);
-BAI_EXPLAIN(of_known, true, 10'000);  // the first ones make what later ones use
-BENCHMARK_CAPTURE(gang_anywhere, concentrated, "concentrated")
-    ->Arg(1'000)
-    ->Arg(10'000)
-    ->Arg(100'000)
-    ->Iterations(1000)
-    ->Unit(benchmark::kMicrosecond);
+BAI_BY_AGENTS(explain, of_new, false, 100);
+BAI_BY_AGENTS(explain, of_known, true, 10'000);  // the first ones make what later ones use
+BAI_BY_AGENTS(gang_anywhere, concentrated, "concentrated", 1000);
 BENCHMARK_CAPTURE(gang_anywhere, dispersed, "dispersed")
     ->Arg(10'000)
     ->Iterations(1000)
     ->Unit(benchmark::kMicrosecond);
-#define BAI_IN_RACKS(of, name, value) \
-  BENCHMARK_CAPTURE(of, name, value)  \
-      ->Arg(1'000)                    \
-      ->Arg(10'000)                   \
-      ->Arg(100'000)                  \
-      ->Iterations(100)               \
-      ->Unit(benchmark::kMicrosecond)
-BAI_IN_RACKS(gang_in_rack, alike, true);
-BAI_IN_RACKS(gang_in_rack, unlike, false);
-BAI_IN_RACKS(gangs_without_rack, untold, false);
-BAI_IN_RACKS(gangs_without_rack, told, true);
+BAI_BY_AGENTS(gang_in_rack, alike, true, 100);
+BAI_BY_AGENTS(gang_in_rack, unlike, false, 100);
+BAI_BY_AGENTS(gangs_without_rack, untold, false, 100);
+BAI_BY_AGENTS(gangs_without_rack, told, true, 100);
 BENCHMARK(agent_rejoins)
     ->Arg(1'000)
     ->Arg(10'000)

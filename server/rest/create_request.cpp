@@ -120,6 +120,7 @@ Status read_config(const Json& body, const SlotTypes& slots, CreateRequest& out)
   action.preopen_ports = config.integers({"preopen_ports", "preopenPorts"});
   action.agents = config.texts({"agent_list", "agentList"});
   out.names_agents = !action.agents.empty();
+  for (const std::string& name : config.unread()) out.ignored.push_back("config." + name);
   if (config.complaints().empty()) return {};
   return std::unexpected(Error{ErrorCode::InvalidArgument,
                                "Input validation error: config." + config.complaints(),

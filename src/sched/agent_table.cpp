@@ -73,10 +73,7 @@ void AgentTable::add_all(std::vector<AgentId> ids) {
   }
   update_columns();
   begin_logs();
-  ++labels_version_;
-  ++settings_epoch_;
-  ++kinds_version_;
-  ++facts_epoch_;
+  change_settings();
   make_room(ids, at);
 }
 
@@ -126,11 +123,16 @@ void AgentTable::begin_logs() noexcept {
   ++log_epoch_;
 }
 
-void AgentTable::note_move(AgentIndex at, AgentMove::What what) {
+// Agents are others than before, or have other labels.
+void AgentTable::change_settings() noexcept {
   ++labels_version_;
   ++settings_epoch_;
   ++kinds_version_;
   ++facts_epoch_;
+}
+
+void AgentTable::note_move(AgentIndex at, AgentMove::What what) {
+  change_settings();
   if (what != AgentMove::What::Relabelled) {
     update_columns();  // while numbers are what they were
     ++epoch_;

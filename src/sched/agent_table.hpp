@@ -56,7 +56,7 @@ struct AgentFacts {
   std::map<SlotIndex, std::array<std::uint32_t, kHostedClasses>> hosted;
 };
 
-// An agent came to `at`, or left it: the numbers behind it moved.
+// An agent came to `at` or left it, so that the numbers behind it moved, or it has other labels.
 struct AgentMove {
   enum class What : std::uint8_t { Came, Left, Relabelled };
   std::size_t changes_before = 0;  // entries of AgentTable::changed() that are older
@@ -193,6 +193,7 @@ class AgentTable {
   void set_devices(AgentIndex at, const AgentFacts& facts);
   void make_room(std::span<const AgentId> ids, std::span<const AgentIndex> at);
   void note(AgentIndex at);
+  void change_settings() noexcept;
   void note_move(AgentIndex at, AgentMove::What what);
   void begin_logs() noexcept;  // anew
 

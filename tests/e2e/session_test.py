@@ -287,6 +287,9 @@ class Sessions(unittest.TestCase):
         self.assertEqual({"main1": "i-supposed"}, supposed.json["agents"])
         unknown = self.admin("POST", "/session/_/what-if", large | {"new_agents": agents})
         self.assertEqual((400, True), (unknown.status, "new_agents" in unknown.json["msg"]), unknown.json)
+        inside = create_body("life-maybe", config={"resources": {"cpu": "1", "mem": "256m"}, "resource": {}})
+        unknown = self.user("POST", "/session/_/what-if", inside)
+        self.assertEqual((400, True), (unknown.status, "config.resource." in unknown.json["msg"]), unknown.json)
         self.assertEqual(404, self.user("GET", "/session/life-maybe").status)
 
     def test_what_if_on_the_command_line(self):

@@ -30,6 +30,27 @@ std::string text(const sched::Reserved& reserved) {
   return text;
 }
 
+// It starts there, or may be promised to; each of the futures is told. True: it has started.
+bool settle(Growing& load, sched::Ledger& ledger, const sched::Future::Start& start,
+            const PendingSession& session, bool at_once,
+            std::initializer_list<sched::Future*> futures) {
+  sched::AgentTable& agents = load.mirror.group(0).agents;
+  const Request& request = load.mirror.request(session.request);
+  if (!at_once || agents.has_devices()) {
+    if (load.draw(0, 1) != 0) return false;
+    for (sched::Future* future : futures) future->promise(start, request, session.estimate);
+    return false;
+  }
+  for (std::size_t i = 0; i < request.requirements.size(); ++i) {
+    const Requirement& requirement = request.requirements[i];
+    REQUIRE(ledger.take(agents, start.agents[i], requirement, load.container_limit, {}));
+    for (sched::Future* future : futures) {
+      future->placed(start.agents[i], requirement, session.estimate);
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 TEST_CASE("the earliest start by what is kept is the one that a look at every agent finds") {
@@ -100,17 +121,8 @@ TEST_CASE("the earliest start by what is kept is the one that a look at every ag
         later += start->at > now.ns ? 1 : 0;
         REQUIRE(start->at == wanted->at);
         REQUIRE(start->agents == wanted->agents);
-        if (start->at == now.ns && bounds.from == 0 && !group.agents.has_devices()) {
-          for (std::size_t i = 0; i < request.requirements.size(); ++i) {
-            REQUIRE(
-                ledger.take(group.agents, start->agents[i], request.requirements[i], limit, {}));
-            future.placed(start->agents[i], request.requirements[i], session.estimate);
-            naive.placed(start->agents[i], request.requirements[i], session.estimate);
-          }
-        } else if (load.draw(0, 1) == 0) {
-          future.promise(*start, request, session.estimate);
-          naive.promise(*start, request, session.estimate);
-        }
+        const bool at_once = start->at == now.ns && bounds.from == 0;
+        settle(load, ledger, *start, session, at_once, {&future, &naive});
       }
     }
   }
@@ -178,16 +190,8 @@ TEST_CASE("the earliest start within a domain is the one that a look at every do
         later += start->at > now.ns ? 1 : 0;
         REQUIRE(start->at == wanted->at);
         REQUIRE(start->agents == wanted->agents);
-        if (start->at == now.ns && bounds.from == 0 && !group.agents.has_devices()) {
-          for (std::size_t i = 0; i < request.requirements.size(); ++i) {
-            REQUIRE(
-                ledger.take(group.agents, start->agents[i], request.requirements[i], limit, {}));
-            future.placed(start->agents[i], request.requirements[i], session.estimate);
-          }
-          ++placed;
-        } else if (load.draw(0, 1) == 0) {
-          future.promise(*start, request, session.estimate);
-        }
+        const bool at_once = start->at == now.ns && bounds.from == 0;
+        placed += settle(load, ledger, *start, session, at_once, {&future}) ? 1 : 0;
       }
     }
   }
