@@ -17,6 +17,7 @@
 #include <charconv>
 #include <cstring>
 #include <functional>
+#include <sstream>
 
 #include "local_agent/file_util.hpp"
 
@@ -178,9 +179,33 @@ pid_t parent_of(pid_t pid) {
   return parent;
 }
 
+// While a program is being loaded its process has memory, but no environment yet: /proc shows an
+// empty one, which says nothing about what it will hold.
+bool is_loading(pid_t pid) {
+  const auto text = read_file(fmt::format("/proc/{}/stat", pid), 4096);
+  if (!text) return false;
+  const auto at = text->rfind(')');
+  if (at == std::string::npos) return false;
+  constexpr int kMemoryField = 23, kEnvironEndField = 51;  // as proc(5) numbers them
+  std::istringstream fields(text->substr(at + 1));
+  std::string field;
+  bool memory = false;
+  for (int number = 3; fields >> field; ++number) {
+    if (number == kMemoryField) memory = field != "0";  // the kernel's own threads have none
+    if (number == kEnvironEndField) return memory && field == "0";
+  }
+  return false;
+}
+
 bool has_marker(pid_t pid, const std::string& entry) {
   constexpr std::size_t kMaxEnvironBytes = 4U << 20U;
-  const auto text = read_file(fmt::format("/proc/{}/environ", pid), kMaxEnvironBytes);
+  constexpr int kLoadingMs = 1000;  // a program on a disk that hangs is given up
+  const std::string path = fmt::format("/proc/{}/environ", pid);
+  auto text = read_file(path, kMaxEnvironBytes);
+  for (int waited = 0; text && text->empty() && waited < kLoadingMs && is_loading(pid); ++waited) {
+    ::poll(nullptr, 0, 1);
+    text = read_file(path, kMaxEnvironBytes);
+  }
   if (!text) return false;
   std::size_t at = 0;
   while (at < text->size()) {

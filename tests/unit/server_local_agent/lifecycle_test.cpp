@@ -3,10 +3,14 @@
 #include <signal.h>
 #include <sys/types.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include <array>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
+#include "local_agent/process.hpp"
 #include "rig.hpp"
 
 using namespace rig;
@@ -204,6 +208,37 @@ TEST_CASE("a killed supervisor is noticed and its processes are ended") {
   CHECK(processes_of(rig.dir(1)).empty());
   CHECK(!process_exists(daemon));
   CHECK(rig.call(CheckRunning{kernel_id(1)})->value == Json(false));
+}
+
+TEST_CASE("the sweep finds processes that are loading a program") {
+  // Started again and again, they spend much of their time without an environment to be seen.
+  const auto dir = std::filesystem::temp_directory_path() / fmt::format("bai-load-{}", ::getpid());
+  std::filesystem::create_directory(dir);
+  const std::string script = dir / "again.sh";
+  std::ofstream(script) << "#!/bin/sh\nexec \"$0\"\n";
+  std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+  for (int round = 0; round < 20; ++round) {
+    std::vector<pid_t> started;
+    for (int i = 0; i < 4; ++i) {
+      const pid_t pid = ::fork();
+      REQUIRE(pid >= 0);
+      if (pid == 0) {
+        const std::string marker = "BAI_KERNEL_DIR=" + dir.string();
+        ::execle(script.c_str(), script.c_str(), nullptr,
+                 std::array{marker.c_str(), static_cast<const char*>(nullptr)}.data());
+        ::_exit(127);
+      }
+      started.push_back(pid);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    bai::server::local::sweep_kernel_processes(dir);
+    for (const pid_t pid : started) {
+      CHECK(!process_exists(pid));
+      ::kill(pid, SIGKILL);  // unless the sweep has
+      ::waitpid(pid, nullptr, 0);
+    }
+  }
+  std::filesystem::remove_all(dir);
 }
 
 TEST_CASE("a supervisor that hangs does not stop a destroy") {
