@@ -180,19 +180,20 @@ pid_t parent_of(pid_t pid) {
 }
 
 // While a program is being loaded its process has memory, but no environment yet: /proc shows an
-// empty one, which says nothing about what it will hold.
-bool is_loading(pid_t pid) {
+// empty one, which says nothing about what it will hold or, by the time of this call, holds.
+bool may_hold_environment(pid_t pid) {
   const auto text = read_file(fmt::format("/proc/{}/stat", pid), 4096);
   if (!text) return false;
   const auto at = text->rfind(')');
   if (at == std::string::npos) return false;
-  constexpr int kMemoryField = 23, kEnvironEndField = 51;  // as proc(5) numbers them
   std::istringstream fields(text->substr(at + 1));
-  std::string field;
-  bool memory = false;
+  // As proc(5) numbers them; what follows the name is the third.
+  constexpr int kMemory = 23, kEnvironStart = 50, kEnvironEnd = 51;
+  std::string field, memory, start;
   for (int number = 3; fields >> field; ++number) {
-    if (number == kMemoryField) memory = field != "0";  // the kernel's own threads have none
-    if (number == kEnvironEndField) return memory && field == "0";
+    if (number == kMemory) memory = field;
+    if (number == kEnvironStart) start = field;
+    if (number == kEnvironEnd) return memory != "0" && (field == "0" || field != start);
   }
   return false;
 }
@@ -202,7 +203,8 @@ bool has_marker(pid_t pid, const std::string& entry) {
   constexpr int kLoadingMs = 1000;  // a program on a disk that hangs is given up
   const std::string path = fmt::format("/proc/{}/environ", pid);
   auto text = read_file(path, kMaxEnvironBytes);
-  for (int waited = 0; text && text->empty() && waited < kLoadingMs && is_loading(pid); ++waited) {
+  for (int waited = 0; text && text->empty() && waited < kLoadingMs && may_hold_environment(pid);
+       ++waited) {
     ::poll(nullptr, 0, 1);
     text = read_file(path, kMaxEnvironBytes);
   }
