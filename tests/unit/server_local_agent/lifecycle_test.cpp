@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 #include <fmt/core.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -214,23 +215,15 @@ TEST_CASE("the sweep finds processes that are loading a program") {
   // Started again and again, they spend much of their time without an environment to be seen.
   const auto dir = std::filesystem::temp_directory_path() / fmt::format("bai-load-{}", ::getpid());
   std::filesystem::create_directory(dir);
-  const std::string script = dir / "again.sh";
+  std::string script = dir / "again.sh", marker = "BAI_KERNEL_DIR=" + dir.string();
   std::ofstream(script) << "#!/bin/sh\nexec \"$0\"\n";
   std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+  std::array<char*, 2> argv{script.data(), nullptr}, environment{marker.data(), nullptr};
   for (int round = 0; round < 20; ++round) {
-    std::vector<pid_t> started;
-    for (int i = 0; i < 4; ++i) {
-      const pid_t pid = ::fork();
-      REQUIRE(pid >= 0);
-      if (pid == 0) {
-        const std::string marker = "BAI_KERNEL_DIR=" + dir.string();
-        ::execle(script.c_str(), script.c_str(), nullptr,
-                 std::array{marker.c_str(), static_cast<const char*>(nullptr)}.data());
-        ::_exit(127);
-      }
-      started.push_back(pid);
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::array<pid_t, 4> started{};
+    for (pid_t& pid : started)  // returns when the program is being loaded
+      REQUIRE(::posix_spawn(&pid, script.c_str(), nullptr, nullptr, argv.data(),
+                            environment.data()) == 0);
     bai::server::local::sweep_kernel_processes(dir);
     for (const pid_t pid : started) {
       CHECK(!process_exists(pid));
