@@ -49,7 +49,7 @@ void say_infeasible(const ViewSource& source, const Requirement& requirement,
 class CoarseMemo {
  public:
   // What changes from pass to pass, but with none of a pass's placements.
-  void begin_pass() { most.clear(); }
+  void begin_pass(const AgentTable& agents);
   void follow(const AgentTable& agents);
 
   struct Compatible {  // agents that take sessions: all, and those of another kind
@@ -57,12 +57,18 @@ class CoarseMemo {
   };
   std::map<std::pair<std::uint32_t, LabelRule>, Compatible> compatible;  // architecture, labels
   std::vector<std::int64_t> largest;  // capacity of one agent, by slot; empty: not asked for yet
-  // The most that is free on one agent, by slot, then by block of agents; empty: the same.
-  std::vector<std::vector<std::int64_t>> most;
+  // The most of the slot that is free on one agent, by block of kBlock agents, whatever the pass
+  // takes and gives back. There is an agent that has the slot.
+  const std::vector<std::int64_t>& most_by_block(const AgentTable& agents, SlotIndex slot);
+
+  static constexpr std::size_t kBlock = 16;  // agents that are passed over together
 
  private:
   static constexpr std::size_t kKindsMax = 1000;  // kept before all are forgotten
   std::uint64_t kinds_version_ = 0, settings_epoch_ = 0;
+  std::vector<std::vector<std::int64_t>> most_;  // by slot; empty: not asked for yet
+  std::uint64_t agents_epoch_ = 0;               // of AgentTable::changed(), which `most_` follows
+  std::size_t followed_ = 0;
 };
 // The same without what differs from agent to agent (`detailed`, `missing`): far behind in the
 // queue nobody is told. Looks at few agents where most are short of amounts.

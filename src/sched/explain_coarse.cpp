@@ -7,7 +7,12 @@ namespace bai::sched {
 
 namespace {
 
-constexpr std::size_t kBlock = 16;  // agents that are passed over together
+std::int64_t most_of(const std::vector<std::int64_t>& observed, std::size_t block) {
+  const auto first = observed.begin() + static_cast<std::ptrdiff_t>(block * CoarseMemo::kBlock);
+  const auto left = static_cast<std::size_t>(observed.end() - first);
+  return *std::max_element(first,
+                           first + static_cast<std::ptrdiff_t>(std::min(CoarseMemo::kBlock, left)));
+}
 
 const CoarseMemo::Compatible& compatible_with(const AgentTable& agents,
                                               const Requirement& requirement,
@@ -41,22 +46,6 @@ bool exceeds_all(const AgentTable& agents, const Requirement& requirement, Coars
   });
 }
 
-// The most of a slot that an agent of each block has, whatever the pass takes and gives back.
-const std::vector<std::int64_t>& most_by_block(const AgentTable& agents, SlotIndex slot,
-                                               CoarseMemo& memo) {
-  if (memo.most.size() < agents.column_count()) memo.most.resize(agents.column_count());
-  auto& most = memo.most[slot];
-  if (most.empty()) {
-    const std::vector<std::int64_t>& observed = agents.column(slot)->observed;
-    for (std::size_t first = 0; first < observed.size(); first += kBlock) {
-      const std::size_t end = std::min(first + kBlock, observed.size());
-      most.push_back(*std::max_element(observed.begin() + static_cast<std::ptrdiff_t>(first),
-                                       observed.begin() + static_cast<std::ptrdiff_t>(end)));
-    }
-  }
-  return most;
-}
-
 struct WithAmounts {  // compatible agents that have the amounts, by what they lack
   std::size_t containers = 0, devices = 0;
 };
@@ -71,9 +60,10 @@ WithAmounts count_with_amounts(const AgentTable& agents, const Requirement& requ
   for (const SlotRequest& r : requirement.slots) {
     if (r.units == 0) continue;
     wanted.push_back(
-        {most_by_block(agents, r.slot, memo).data(), agents.column(r.slot)->free.data(), r.units});
+        {memo.most_by_block(agents, r.slot).data(), agents.column(r.slot)->free.data(), r.units});
   }
   WithAmounts counts;
+  constexpr std::size_t kBlock = CoarseMemo::kBlock;
   for (std::size_t block = 0, first = 0; first < agents.size(); ++block, first += kBlock) {
     if (std::ranges::any_of(wanted, [&](const Wanted& w) { return w.most[block] < w.units; })) {
       continue;
@@ -96,6 +86,36 @@ WithAmounts count_with_amounts(const AgentTable& agents, const Requirement& requ
 }
 
 }  // namespace
+
+void CoarseMemo::begin_pass(const AgentTable& agents) {
+  const auto& changed = agents.changed();
+  if (std::exchange(agents_epoch_, agents.epoch()) != agents.epoch() ||
+      changed.size() - followed_ > kBlock + agents.size() / kBlock) {
+    most_.clear();
+  }
+  const std::size_t from = std::exchange(followed_, changed.size());
+  for (SlotIndex slot = 0; slot < most_.size(); ++slot) {
+    if (most_[slot].empty()) continue;
+    const std::vector<std::int64_t>& observed = agents.column(slot)->observed;
+    for (std::size_t i = from; i < changed.size(); ++i) {
+      const std::size_t block = changed[i] / kBlock;
+      most_[slot][block] = most_of(observed, block);
+    }
+  }
+}
+
+const std::vector<std::int64_t>& CoarseMemo::most_by_block(const AgentTable& agents,
+                                                           SlotIndex slot) {
+  if (most_.size() < agents.column_count()) most_.resize(agents.column_count());
+  auto& most = most_[slot];
+  if (most.empty()) {
+    const std::vector<std::int64_t>& observed = agents.column(slot)->observed;
+    most.resize((observed.size() + kBlock - 1) / kBlock);
+    for (std::size_t block = 0; block < most.size(); ++block)
+      most[block] = most_of(observed, block);
+  }
+  return most;
+}
 
 void CoarseMemo::follow(const AgentTable& agents) {
   if (std::exchange(kinds_version_, agents.kinds_version()) != agents.kinds_version() ||

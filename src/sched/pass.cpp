@@ -32,7 +32,7 @@ GroupPass::GroupPass(const ViewSource& source, Group& group, Ledger& ledger,
       choices_(memory.choices) {
   memory_.domain_starts.begin_pass();
   memory_.surveys.begin_pass();
-  memory_.coarse.begin_pass();
+  memory_.coarse.begin_pass(group.agents);
   if (const auto edge = reserved_.next_edge()) wake(*edge);
 }
 

@@ -27,7 +27,7 @@ struct Asking {
   Asking(Growing& of, sched::KeptSurveys& by, sched::CoarseMemo& and_by)
       : load(of), kept(by), coarse(and_by), group(load.mirror.group(0)), ledger(load.mirror) {
     kept.begin_pass();
-    coarse.begin_pass();
+    coarse.begin_pass(group.agents);
   }
 
   const Request& request() {
