@@ -13,6 +13,7 @@
 
 #include "model/changeset.hpp"
 #include "numbered.hpp"
+#include "runtime/job_threads.hpp"
 #include "sched/mirror.hpp"
 #include "sched/planner.hpp"
 
@@ -39,15 +40,19 @@ class Cluster {
   Cluster(std::int64_t agents, const char* selector, QueueDiscipline discipline,
           bool in_racks = false)
       : in_racks_(in_racks) {
-    ResourceGroup group;
-    group.name = ResourceGroupName("default");
-    group.selector = selector;
-    group.queue_discipline = discipline;
-    if (group.selector == "fgd") group.policy_options.set("selector", workload());
+    group_.selector = selector;
+    group_.queue_discipline = discipline;
+    if (group_.selector == "fgd") group_.policy_options.set("selector", workload());
     if (in_racks_) {
-      group.policy_options.set("topology", Json(Json::Array{Json("rack"), Json("row")}));
+      group_.policy_options.set("topology", Json(Json::Array{Json("rack"), Json("row")}));
     }
-    add(group);
+    add_group("default", agents);
+  }
+
+  // Which gets all that is added from now on.
+  void add_group(const std::string& name, std::int64_t agents) {
+    group_.name = ResourceGroupName(name);
+    add(group_);
     for (std::int64_t i = 0; i < agents; ++i) add_agent(i);
   }
 
@@ -89,7 +94,7 @@ class Cluster {
   void add_gang(std::int64_t kernels, const Request* alike = nullptr, const char* level = nullptr) {
     Session row;
     row.id = numbered<SessionId>(++last_id_);
-    row.resource_group = ResourceGroupName("default");
+    row.resource_group = group_.name;
     row.cluster_mode = ClusterMode::MultiNode;
     row.cluster_size = kernels;
     row.created_at = Timestamp{static_cast<std::int64_t>(last_id_)};
@@ -118,7 +123,7 @@ class Cluster {
   void add_session(const Request& request, std::uint64_t user) {
     Session row;
     row.id = numbered<SessionId>(++last_id_);
-    row.resource_group = ResourceGroupName("default");
+    row.resource_group = group_.name;
     row.created_at = Timestamp{static_cast<std::int64_t>(last_id_)};
     row.user = numbered<UserId>(user);
     Kernel kernel;
@@ -151,8 +156,8 @@ class Cluster {
   }
   void add_agent(std::int64_t i) {
     Agent row;
-    row.id = AgentId(fmt::format("agent-{:06}", i));
-    row.resource_group = ResourceGroupName("default");
+    row.id = AgentId(fmt::format("agent-{:06}", agents_.size()));
+    row.resource_group = group_.name;
     row.architecture = "x86_64";
     const std::int64_t kind = i % 10;
     const Request size = kind < 6   ? Request{64, 256, 0}
@@ -169,6 +174,7 @@ class Cluster {
   }
 
   bool in_racks_;
+  ResourceGroup group_;
   std::mt19937_64 random_{42};
   std::vector<std::shared_ptr<const Agent>> agents_;
   std::uint64_t last_id_ = 0;
@@ -186,6 +192,24 @@ void place(benchmark::State& state, const char* selector) {
   cluster.grant(0.85);
   for (int i = 0; i < 1500; ++i) cluster.add_session(cluster.request(), 1);
   Planner planner(policies(), {});
+  planner.feed({1}, cluster.changes);
+  std::size_t placements = 0;
+  for (auto _ : state) placements += planner.plan(kNow, 1).placements.size();
+  state.counters["placements/s"] =
+      benchmark::Counter(static_cast<double>(placements), benchmark::Counter::kIsRate);
+}
+
+// The same in each of eight resource groups of 10,000 agents, planned on range(0) threads.
+void place_in_groups(benchmark::State& state) {
+  Cluster cluster(0, "concentrated", QueueDiscipline::SkipAhead);
+  for (int group = 0; group < 8; ++group) {
+    cluster.add_group(fmt::format("group-{}", group), 10'000);
+    for (int i = 0; i < 1500; ++i) cluster.add_session(cluster.request(), 1);
+  }
+  cluster.grant(0.85);
+  runtime::JobThreads threads(static_cast<std::size_t>(state.range(0)));
+  Planner planner(policies(), {},
+                  [&](std::size_t count, const auto& job) { threads.run(count, job); });
   planner.feed({1}, cluster.changes);
   std::size_t placements = 0;
   for (auto _ : state) placements += planner.plan(kNow, 1).placements.size();
@@ -410,6 +434,12 @@ BENCHMARK_CAPTURE(place, roundrobin, "roundrobin")
     ->Arg(1'000)
     ->Arg(10'000)
     ->Arg(100'000)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK(place_in_groups)
+    ->Arg(1)
+    ->Arg(2)
+    ->ArgName("threads")
+    ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 #define BAI_PLACE_ONE(name, selector, known)          \
   BENCHMARK_CAPTURE(place_one, name, selector, known) \
