@@ -243,6 +243,14 @@ std::string broken_limit(const State& state, const Session& session,
   return {};
 }
 
+PendingReason reason_of_limit(std::string_view broken) {
+  PendingReason reason;
+  reason.code = "quota";
+  reason.message = fmt::format("A limit is reached: {}.", broken);
+  reason.violations.emplace_back(reason.code, "");
+  return reason;
+}
+
 namespace {
 
 std::string check_agents(const State& state) {

@@ -35,6 +35,9 @@ const KeypairPolicy* limiting_policy(const State& state, const UserId& user, con
 std::string broken_limit(const State& state, const Session& session,
                          std::span<const SessionId> leaving = {});
 
+// For a session that only such a limit keeps waiting, where the planner does not check limits.
+PendingReason reason_of_limit(std::string_view broken);
+
 // Empty when every sum equals what it is a sum of and no invariant is broken.
 std::string check_invariants(const State& state);
 

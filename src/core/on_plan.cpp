@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <set>
 #include <vector>
 
@@ -43,8 +44,10 @@ SlotMap taken_on(const State& state, const Agent& agent, const std::set<SessionI
   return taken;
 }
 
-// What stands against a placement now, or empty. The plan was made from an older version.
-std::string objection(const State& state, const Session& session, const Placement& placement) {
+// What stands against a placement now, but for limits, or empty. The plan was made from an older
+// version.
+std::string objection(const State& state, const Session& session, const Placement& placement,
+                      const std::set<SessionId>& leaving) {
   const auto kernels = state.kernels_of(session.id);
   if (kernels.size() != placement.kernels.size()) return "its kernels have changed";
   std::map<AgentId, SlotMap> wanted;
@@ -62,7 +65,6 @@ std::string objection(const State& state, const Session& session, const Placemen
     wanted[agent_id] += kernel->requested_slots;
   }
   if (auto wrong = wrong_victims(state, placement); !wrong.empty()) return wrong;
-  const std::set<SessionId> leaving = leaving_for(state, placement);
   for (const auto& [agent_id, slots] : wanted) {
     const Agent& agent = *state.find<Agent>(agent_id);
     if (!has_room(agent, taken_on(state, agent, leaving), slots)) {
@@ -73,7 +75,7 @@ std::string objection(const State& state, const Session& session, const Placemen
       return fmt::format("devices of agent {} are not free any more", agent_id.view());
     }
   }
-  return broken_limit(state, session, std::vector(leaving.begin(), leaving.end()));
+  return {};
 }
 
 Json device_grants(const Placement& placement, const KernelId& kernel) {
@@ -125,6 +127,24 @@ void explain(Context& ctx, const Explained& explained) {
   }
 }
 
+// Whether it was made. What has changed since the plan wakes the planner again; where the planner
+// does not check limits the session is told.
+bool try_place(Context& ctx, const Session& session, const Placement& placement) {
+  const State& state = ctx.state();
+  const std::set<SessionId> leaving = leaving_for(state, placement);
+  if (!objection(state, session, placement, leaving).empty() ||
+      !broken_reservation(state, session, placement.kernels, ctx.now).empty()) {
+    return false;
+  }
+  const auto broken = broken_limit(state, session, std::vector(leaving.begin(), leaving.end()));
+  if (broken.empty()) {
+    place(ctx, placement);
+  } else {
+    explain(ctx, {session.id, std::make_shared<const PendingReason>(reason_of_limit(broken))});
+  }
+  return broken.empty();
+}
+
 }  // namespace
 
 PlanOutcome on_plan(Context& ctx, const Plan& plan) {
@@ -132,13 +152,7 @@ PlanOutcome on_plan(Context& ctx, const Plan& plan) {
   for (const Placement& placement : plan.placements) {
     const Session* session = ctx.state().find<Session>(placement.session);
     if (session == nullptr || session->status != SessionStatus::Pending) continue;
-    if (objection(ctx.state(), *session, placement).empty() &&
-        broken_reservation(ctx.state(), *session, placement.kernels, ctx.now).empty()) {
-      place(ctx, placement);
-      ++outcome.placed;
-    } else {
-      ++outcome.refused;  // what has changed will wake the planner again
-    }
+    ++(try_place(ctx, *session, placement) ? outcome.placed : outcome.refused);
   }
   for (const Explained& explained : plan.explained) explain(ctx, explained);
   return outcome;

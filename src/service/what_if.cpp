@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/accounting.hpp"
 #include "service/service.hpp"
 
 namespace bai::service {
@@ -69,6 +70,7 @@ Result<Question> ask(Context& ctx, const Caller& caller, const WhatIf& action) {
   }
   Question question;
   question.session = *id;
+  question.broken_limit = core::broken_limit(ctx.state(), session);
   auto kernels = ctx.state().kernels_of(*id);
   std::ranges::sort(kernels, {}, [](const auto& kernel) { return kernel->local_rank; });
   for (const auto& kernel : kernels)
@@ -81,6 +83,10 @@ Result<Question> ask(Context& ctx, const Caller& caller, const WhatIf& action) {
 Result<WhatIf::Result> answer(const Question& question, const Prospect& prospect) {
   WhatIf::Result result;
   result.version = prospect.based_on;
+  if (prospect.placement && prospect.placement->victims.empty() && !question.broken_limit.empty()) {
+    result.reason = core::reason_of_limit(question.broken_limit);
+    return result;
+  }
   if (prospect.placement) {
     result.starts_now = true;
     result.victims = prospect.placement->victims;

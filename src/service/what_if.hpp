@@ -14,6 +14,7 @@ struct Question {
   std::vector<Change> changes;  // on top of the state that it was made from
   SessionId session;
   std::vector<std::pair<KernelId, std::string>> hosts;  // host name of each kernel, by rank
+  std::string broken_limit;  // that stands against it unless others are ended for it; or empty
 };
 
 // `ctx` works on a copy of the state, which the hypothetical rows go into.

@@ -136,6 +136,17 @@ TEST_CASE("a planner that does not see what forbids a placement plans ever more 
   CHECK(site.status(second) == SessionStatus::Pending);
   CHECK(after.placements_refused > before.placements_refused);
   CHECK(after.passes - before.passes < 40);
+  const auto told = site.manager->snapshot()->find<Session>(second)->pending_reason;
+  REQUIRE(told != nullptr);
+  CHECK(told->code == "quota");
+  CHECK(told->message.find("1 of 1 concurrent sessions are in use") != std::string::npos);
+  CHECK(site.manager->history(second)->size() == 1);
+  WhatIf question;
+  question.waiting = second;
+  const auto asked = site.ask(question);
+  REQUIRE(asked.has_value());
+  CHECK_FALSE(asked->starts_now);
+  CHECK(asked->reason.message == told->message);
   REQUIRE(site.ask(DestroySession{.id = first}).has_value());
   CHECK(site.becomes(second, SessionStatus::Running, seconds(10)));  // woken by the change
 }
