@@ -57,9 +57,14 @@ std::string closest_text(const ViewSource& source, const Request& request, std::
       request.requirements.size() == 1
           ? std::string()
           : fmt::format(" for kernel {} of {}", which + 1, request.requirements.size());
-  return fmt::format("agent of resource group {} {}{}: the closest, {}", source.group.name.str(),
-                     survey.large_enough ? "has room" : "is large enough, even when empty", what,
-                     lacks_text(source, survey, missing));
+  const std::string lacks = lacks_text(source, survey, missing);
+  return survey.large_enough
+             ? fmt::format("agent of resource group {} has room{}: the closest, {}",
+                           source.group.name.str(), what, lacks)
+             : fmt::format(
+                   "agent of resource group {} is large enough, even when empty{}; as "
+                   "things are the closest, {}",
+                   source.group.name.str(), what, lacks);
 }
 
 }  // namespace

@@ -20,6 +20,10 @@ namespace bai::sched {
 
 // Code of who was not attempted, whatever stands against it by itself.
 inline constexpr const char* kBehindHead = "behind-head";
+// Why no start is expected, where nothing else is known.
+inline constexpr const char* kEndless =
+    "what holds the room says no end: no limit declared, no lifetime by policy, no "
+    "default_runtime_s of the resource group";
 
 // Why a requirement got no agent.
 struct Failure {

@@ -11,15 +11,9 @@ namespace bai::sched {
 
 namespace {
 
-// Told the start that is expected of them, per pass.
-constexpr std::size_t kForecastsMax = 8;
 // Agents and ends of sessions that the forecasts of a pass look at.
 constexpr std::uint64_t kForecastSteps = 150'000;
 constexpr std::uint64_t kForecastLooks = 2;  // and so many looks at every agent besides
-
-constexpr const char* kEndless =
-    "what holds the room says no end: no limit declared, no lifetime by policy, no "
-    "default_runtime_s of the resource group";
 
 std::string estimates_text(const std::set<EstimateFrom>& used) {
   std::vector<std::string> names;
@@ -123,6 +117,7 @@ std::optional<Future::Start> GroupPass::expected(const Waiting& waiting,
 // Whether something that has its room, or is expected to get it before others, says no end.
 bool GroupPass::is_endless() const {
   if (promised_) return true;
+  if (easy_head_ != kNone && view_.session(easy_head_).estimate == kUnknownEstimate) return true;
   if (!group_.held.empty() && group_.held.rbegin()->first.first == kNeverEnds) return true;
   return std::ranges::any_of(placed_, [](const Placed& placed) {
     return placed.waiting->session.estimate == kUnknownEstimate;

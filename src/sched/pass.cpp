@@ -158,6 +158,7 @@ bool GroupPass::attempt(PendingIndex at) {
   --position_;
   --placements_left_;
   walked_.pop_back();
+  result_.placed.push_back(at);
   return true;
 }
 
@@ -175,7 +176,8 @@ bool GroupPass::refused(PendingIndex at, const Waiting& waiting, bool& made_room
       tell(at, "never",
            fmt::format("Can never start: its resource option agent_selection_policy is {}; right "
                        "would be \"strict\" or \"preferred\".",
-                       policy));
+                       policy),
+           "agent_selection_policy");
       return true;
     }
     if (details.retry_at > source_.now) {
@@ -335,7 +337,8 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
   const Request& request = view_.request(waiting.session);
   if (request.mixed_architectures) {
     tell(at, "never",
-         "Can never start: the kernels of a single-node session must be of one architecture.");
+         "Can never start: the kernels of a single-node session must be of one architecture.",
+         "architecture");
     return false;
   }
   AgentFilter filter = filter_of(waiting);
@@ -344,7 +347,8 @@ bool GroupPass::place(PendingIndex at, const Waiting& waiting) {
     tell(at, "never",
          fmt::format("Can never start: its resource option topology is {}, which is no level of "
                      "resource group {}.",
-                     source_.mirror.topology_name(waiting.topology), group_.name.str()));
+                     source_.mirror.topology_name(waiting.topology), group_.name.str()),
+         "topology");
     return false;
   }
   const bool is_alike = !filter.may_exclude() && own_reservation(waiting.session) == nullptr;

@@ -32,6 +32,9 @@ struct PolicyFault : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Told the start that is expected of them, per pass, where none is promised.
+inline constexpr std::size_t kForecastsMax = 8;
+
 // The reference system's error code when several rules refuse a session.
 inline constexpr const char* kManyRules = "backendai_schedule_forbidden";
 
@@ -101,6 +104,7 @@ struct PassResult {
   std::vector<Placement> placements;
   std::vector<Telling> tellings;
   std::optional<Timestamp> wake_at;
+  std::vector<PendingIndex> placed = {};  // whose placements these are
 };
 
 class GroupPass {
@@ -246,16 +250,18 @@ class GroupPass {
   Neighbours* neighbours_of(const Waiting& waiting);
   void count_members(const std::vector<AgentIndex>& agents, Neighbours* neighbours, int sign);
   // pass_tell.cpp
-  void tell(PendingIndex at, std::string code, std::string message);
+  void tell(PendingIndex at, std::string code, std::string message, std::string rule = {});
   // Of a requirement that got its agent, and of one whose session did not start after all.
   void took(const Waiting& waiting, const Requirement& requirement, AgentIndex agent);
   void gave_back(const Waiting& waiting, const Requirement& requirement, AgentIndex agent);
   // The first of its requirements, which got these agents.
   void gave_back(const Waiting& waiting, const std::vector<AgentIndex>& agents,
                  Neighbours* neighbours);
+  std::string why_unforeseen() const;
   void tell(PendingIndex at, const Failure& failure);
   void tell_refused(PendingIndex at, const Waiting& waiting, const std::vector<Refusal>& refusals);
   std::vector<std::pair<std::string, std::int64_t>> count_behind_quota(const Waiting& waiting);
+  std::shared_ptr<const PendingReason> why_undrawn() const;
   void tell_rest();
   void wake(Timestamp at);
   // forecast.cpp: starts that are expected and bind nobody.

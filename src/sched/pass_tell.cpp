@@ -33,12 +33,29 @@ void GroupPass::give_up(PendingIndex at, const std::shared_ptr<Failure>& failure
   result_.tellings.push_back({at, failure->shared});
 }
 
+// Of one that waits for room and has not been told a start.
+std::string GroupPass::why_unforeseen() const {
+  if (!promised_) {
+    return fmt::format(
+        "a pass foresees the starts of {} sessions at most; whoever asks about this one is told",
+        kForecastsMax);
+  }
+  if (end_ != End::Blocked) return kEndless;
+  const std::size_t promised = promised_->size();
+  return fmt::format("it waits behind the {} session{} that {} promised a start", promised,
+                     promised == 1 ? "" : "s", promised == 1 ? "is" : "are");
+}
+
 void GroupPass::tell(PendingIndex at, const Failure& failure) {
   PendingReason reason = reason_of(failure, failure.detailed);
   reason.missing = failure.missing;
   reason.expected_start = failure.expected_start;
   reason.expected_basis = failure.expected_basis;
   if (!failure.hopeless.empty()) reason.expected_basis = "unknown: " + failure.hopeless;
+  if (reason.expected_basis.empty() && failure.expected_start == Timestamp{} &&
+      (failure.blocks || failure.promised)) {
+    reason.expected_basis = "unknown: " + why_unforeseen();
+  }
   if (failure.expected_start != Timestamp{}) {
     if (reason.expected_basis.empty()) {
       reason.expected_basis =
@@ -51,11 +68,12 @@ void GroupPass::tell(PendingIndex at, const Failure& failure) {
       {at, make_reason(std::move(reason), position_, limits_.positions_max)});
 }
 
-void GroupPass::tell(PendingIndex at, std::string code, std::string message) {
+void GroupPass::tell(PendingIndex at, std::string code, std::string message, std::string rule) {
   if (!limits_.explain) return;
   PendingReason reason;
   reason.code = std::move(code);
   reason.message = std::move(message);
+  if (!rule.empty()) reason.violations.emplace_back(std::move(rule), "");
   result_.tellings.push_back(
       {at, make_reason(std::move(reason), position_, limits_.positions_max)});
 }
@@ -93,6 +111,10 @@ void GroupPass::tell_refused(PendingIndex at, const Waiting& waiting,
   if (reason.expected_start != Timestamp{}) {
     reason.expected_basis = "it was put off until then; whether there is room is seen then";
     if (reason.code == "reservation") reason.expected_basis = "its reservation begins then";
+  } else {
+    reason.expected_basis = reason.code == "never"
+                                ? "unknown: waiting does not help, as things are"
+                                : "unknown: only room is foreseen, not when a rule is met";
   }
   if (!reason.missing.empty() && position_ <= limits_.positions_max) {
     reason.rejected = count_behind_quota(waiting);
@@ -118,6 +140,29 @@ std::vector<std::pair<std::string, std::int64_t>> GroupPass::count_behind_quota(
   return counts;
 }
 
+// What those are told who were not drawn.
+std::shared_ptr<const PendingReason> GroupPass::why_undrawn() const {
+  const std::string& group = group_.name.str();
+  if (end_ == End::Drawn) {
+    return std::make_shared<const PendingReason>(PendingReason{
+        "left-out",
+        fmt::format("Not attempted: the sequencer of resource group {} leaves it out.", group),
+        {}});
+  }
+  const std::string why =
+      end_ == End::Blocked
+          ? fmt::format(
+                "Not attempted: the queue of resource group {} is held up by a session "
+                "before it that waits for room.",
+                group)
+          : fmt::format(
+                "Not attempted: the pass over resource group {} ended before it after {} "
+                "steps.",
+                group, limits_.steps_max);
+  return make_reason(PendingReason{kBehindHead, why, {}}, std::uint64_t{limits_.positions_max} + 1,
+                     limits_.positions_max);
+}
+
 // Sessions that were not drawn keep the reason that they have, except those who have none yet and
 // those whose last reason was about a place that they no longer have.
 void GroupPass::tell_rest() {
@@ -125,24 +170,15 @@ void GroupPass::tell_rest() {
     memory_.walked.insert(memory_.walked.end(), walked_.begin(), walked_.end());
     return;
   }
+  const std::size_t drawn = walked_.size() + result_.placed.size();
+  const bool left_out = end_ == End::Drawn && !resumed_ && drawn < group_.pending;
   const bool everyone = !memory_.told_to_all.empty();
   memory_.told_to_all.clear();
   std::vector<Arrival> due = std::exchange(memory_.walked, std::move(walked_));
   due.insert(due.end(), memory_.arrivals.begin(), memory_.arrivals.end());
   memory_.arrivals.clear();
-  if (end_ == End::Drawn || !limits_.explain) return;
-  const std::string why =
-      end_ == End::Blocked
-          ? fmt::format(
-                "Not attempted: the queue of resource group {} is held up by a session "
-                "before it that waits for room.",
-                group_.name.str())
-          : fmt::format(
-                "Not attempted: the pass over resource group {} ended before it after {} "
-                "steps.",
-                group_.name.str(), limits_.steps_max);
-  const auto reason = make_reason(PendingReason{kBehindHead, why, {}},
-                                  std::uint64_t{limits_.positions_max} + 1, limits_.positions_max);
+  if ((end_ == End::Drawn && !left_out) || !limits_.explain) return;
+  const auto reason = why_undrawn();
   const auto tell_undrawn = [&](PendingIndex at) {
     if (stamps_[at] != stamp_) result_.tellings.push_back({at, reason});
   };

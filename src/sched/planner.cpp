@@ -276,6 +276,8 @@ void Planner::Impl::run_pass(Group& group, GroupMemory& memory, Timestamp now, s
                                               limits, limits.sessions_max, stamps, stamp)
                                  .run();
   plan.placements = std::move(result.placements);
+  // Should a placement be refused when it is applied, the session is told anew.
+  for (const PendingIndex at : result.placed) told[at] = {};
   emit(result.tellings, plan);
   plan.wake_at = result.wake_at;
 }

@@ -240,16 +240,23 @@ Result<PreemptionRules> read_preemption(const Json& object) {
   return rules;
 }
 
+std::string named_twice(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    if (std::ranges::count(names, name) > 1) return name;
+  }
+  return {};
+}
+
 // What is wrong with option "topology", or empty.
 std::string wrong_levels(const std::vector<std::string>& levels) {
   if (levels.size() > kTopologyLevelsMax) {
     return fmt::format("option \"topology\" can have {} levels at most", kTopologyLevelsMax);
   }
-  for (std::size_t i = 0; i < levels.size(); ++i) {
-    if (levels[i].empty()) return "option \"topology\" names a label that is empty";
-    if (std::ranges::count(levels, levels[i]) > 1) {
-      return fmt::format("option \"topology\" names {} twice", base::quoted(levels[i]));
-    }
+  if (std::ranges::count(levels, std::string()) > 0) {
+    return "option \"topology\" names a label that is empty";
+  }
+  if (const auto twice = named_twice(levels); !twice.empty()) {
+    return fmt::format("option \"topology\" names {} twice", base::quoted(twice));
   }
   return {};
 }
@@ -269,10 +276,17 @@ Result<GroupOptions> read_group_options(const Json& object) {
     reader.refuse(wrong);
   }
   options.scheduler_fallback = reader.text("scheduler_fallback", "");
-  options.lists_validators = object.find("validators") != nullptr;
+  options.lists_validators = !object["validators"].is_null();
   options.validators = reader.texts("validators");
+  if (const auto twice = named_twice(options.validators); !twice.empty()) {
+    reader.refuse(fmt::format("option \"validators\" names {} twice", base::quoted(twice)));
+  }
   for (const char* others : {"sequencer", "selector", "validator_options", "preemption"}) {
     reader.raw(others);  // each has a reader of its own
+  }
+  if (const Json& others = object["validator_options"]; !others.is_null() && !others.is_object()) {
+    reader.refuse(
+        fmt::format("option \"validator_options\" must be an object, not {}", others.dump()));
   }
   if (auto read = reader.finish(); !read) {
     return fail(ErrorCode::InvalidArgument, "policy_options: " + read.error().message,
@@ -315,11 +329,14 @@ Result<PolicySet> make_set(const PolicyRegistry& registry, const ResourceGroup& 
   set.topology = options->topology;
   set.preemption = options->preemption;
   auto sequencer = registry.make_sequencer(group.scheduler, group.policy_options["sequencer"]);
-  if (!sequencer && sequencer.error().code == ErrorCode::NotFound &&
-      !options->scheduler_fallback.empty()) {
-    set.notice = fmt::format("Resource group {} is planned by {}: {}", group.name.str(),
-                             options->scheduler_fallback, sequencer.error().message);
-    sequencer = registry.make_sequencer(options->scheduler_fallback, Json());
+  if (!options->scheduler_fallback.empty()) {
+    auto fallback = registry.make_sequencer(options->scheduler_fallback, Json());
+    if (!fallback) return std::unexpected(std::move(fallback.error()));
+    if (!sequencer && sequencer.error().code == ErrorCode::NotFound) {
+      set.notice = fmt::format("Resource group {} is planned by {}: {}", group.name.str(),
+                               options->scheduler_fallback, sequencer.error().message);
+      sequencer = std::move(fallback);
+    }
   }
   if (!sequencer) return std::unexpected(std::move(sequencer.error()));
   set.sequencer = std::move(*sequencer);

@@ -30,7 +30,7 @@ void give(std::vector<SlotRequest>& amounts, const std::vector<SlotRequest>& mor
 }
 
 Refusal never(std::string message) {
-  return {"never", "reservation", "Can never start: " + std::move(message), true, {}};
+  return {"reservation", "", "Can never start: " + std::move(message), true, {}};
 }
 
 }  // namespace
@@ -138,7 +138,7 @@ std::optional<Refusal> Reserved::check(const PendingSession& session,
     }
   }
   if (now_ < row.starts_at) {
-    return Refusal{"reservation", "reservation",
+    return Refusal{"reservation", "",
                    fmt::format("Reservation {} begins at {}.", id, to_iso8601(row.starts_at)),
                    false, row.starts_at};
   }

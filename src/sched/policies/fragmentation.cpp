@@ -255,25 +255,28 @@ class FragmentationGradient final : public ScoreSelector {
 };
 
 Result<WorkloadClass> read_class(const Json& object) {
-  const auto amount = [&](const char* name) -> std::int64_t {
-    const Json& value = object[name];
+  PolicyOptions reader(object);
+  const auto amount = [&](const char* name, std::int64_t fallback) -> std::int64_t {
+    const Json& value = reader.raw(name);
+    if (value.is_null()) return fallback;
     const auto parsed =
         parse_amount(SlotType::Count, value.is_string() ? value.as_string() : value.dump());
     return parsed && !parsed->is_infinite() ? parsed->units : -1;
   };
   WorkloadClass c;
-  c.count = object["count"].as_int(-1);
-  c.cpu = amount("cpu");
-  c.devices = object["devices"].as_int(0);
-  c.each = c.devices > 0 ? amount("device") : 0;
-  for (const Json& label : object["labels"].items()) c.labels.emplace_back(label.as_string());
-  if (c.count < 1 || c.count > kCountMax || c.cpu < 0 || c.devices < 0 ||
-      c.devices > std::int64_t{kDevicesMax} || c.each < 0 || c.each > kUnitsPerDevice) {
+  c.count = reader.integer("count", 0, 1, kCountMax);
+  c.cpu = amount("cpu", -1);
+  c.devices = reader.integer("devices", 0, 0, std::int64_t{kDevicesMax});
+  c.each = amount("device", c.devices > 0 ? -1 : 0);
+  c.labels = reader.texts("labels");
+  const auto read = reader.finish();
+  const bool is_device = c.each >= 0 && c.each <= (c.devices > 0 ? kUnitsPerDevice : 0);
+  if (!read || c.count < 1 || c.cpu < 0 || !is_device) {
     return fail(
         ErrorCode::InvalidArgument,
-        fmt::format("option \"workload\": {} is no class of a workload; right would be "
+        fmt::format("option \"workload\": {} is no class of a workload{}; right would be "
                     "{{\"count\": 12, \"cpu\": \"4\", \"devices\": 1, \"device\": \"0.5\"}}",
-                    object.dump()));
+                    object.dump(), read ? std::string() : " (" + read.error().message + ")"));
   }
   return c;
 }

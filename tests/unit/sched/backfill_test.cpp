@@ -54,6 +54,35 @@ TEST_CASE("easy: who is held back for the head is told when it is over") {
   CHECK(asked.reason->expected_start == at_second(kNow + 1'100));
 }
 
+TEST_CASE("behind a head that says no end nothing is expected, and the reason says why") {
+  for (const auto discipline : {QueueDiscipline::Easy, QueueDiscipline::Conservative}) {
+    CAPTURE(to_string(discipline));
+    World world;
+    world.group().queue_discipline = discipline;
+    world.agent("a", cpu("4"));
+    world.running("a", cpu("2"), kNow, 100);
+    const auto head = world.session(cpu("4")), behind = world.session(cpu("3"));
+    world.plan();
+    CHECK(world.reason(head).expected_start == at_second(kNow + 100));
+    CHECK(world.reason(behind).expected_start == Timestamp{});
+    CHECK(
+        contains(world.reason(behind).expected_basis, "unknown: what holds the room says no end"));
+  }
+}
+
+TEST_CASE("conservative: who is promised nothing is told behind how many") {
+  World world;
+  world.group().queue_discipline = QueueDiscipline::Conservative;
+  world.group().policy_options = Json::object({{"backfill_depth", 1}});
+  world.agent("a", cpu("4"));
+  world.running("a", cpu("2"), kNow, 100);
+  const auto head = world.batch({{cpu("4")}}, 100), behind = world.batch({{cpu("3")}}, 100);
+  world.plan();
+  CHECK(world.reason(head).expected_start == at_second(kNow + 100));
+  CHECK(contains(world.reason(behind).expected_basis,
+                 "unknown: it waits behind the 1 session that is promised a start"));
+}
+
 TEST_CASE("easy: what starts beside the head is counted once when it is over") {
   Blocked blocked(QueueDiscipline::Easy);
   World& world = blocked.world;

@@ -124,6 +124,7 @@ TEST_CASE("an unknown agent selection policy of a session is told, never guessed
   CHECK(world.plan().placements.empty());
   CHECK(world.reason(id).code == "never");
   CHECK(contains(world.reason(id).message, "nearest"));
+  CHECK(world.reason(id).violations.front().first == "agent_selection_policy");
 }
 
 TEST_CASE("C7 architecture") {
@@ -165,6 +166,7 @@ TEST_CASE("C11 single-node kernels of two architectures are never placed") {
   CHECK(placed(world.plan()) == std::vector{behind});
   CHECK(world.reason(id).code == "never");
   CHECK(contains(world.reason(id).message, "one architecture"));
+  CHECK(world.reason(id).violations.front().first == "architecture");
 }
 
 TEST_CASE("multi-node kernels of two architectures each find their agent") {

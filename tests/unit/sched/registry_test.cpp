@@ -71,6 +71,11 @@ class Repeating final : public Sequencer {
   }
 };
 
+class OnlyFirst final : public BandSorter {
+ public:
+  void sort(const SchedView&, std::vector<PendingIndex>& band) const override { band.resize(1); }
+};
+
 std::string error_of(const Status& status) {
   REQUIRE_FALSE(status.has_value());
   return status.error().message;
@@ -110,6 +115,10 @@ TEST_CASE("settings of a resource group are checked before anyone relies on them
   CHECK(contains(check(R"({"validators": ["nope"]})"), "no validator named \"nope\""));
   CHECK(contains(check(R"({"validators": [7]})"), "list of texts"));
   CHECK(contains(check(R"({"validator_options": {"nope": {}}})"), "no validator of this group"));
+  CHECK(contains(check(R"({"validators": ["images", "images"]})"), "names \"images\" twice"));
+  CHECK(contains(check(R"({"validator_options": []})"), "must be an object"));
+  CHECK(contains(check(R"({"scheduler_fallback": "nope"})"), "no sequencer named \"nope\""));
+  CHECK(contains(check(R"({"topology": ["rack", "rack"]})"), "names \"rack\" twice"));
   group.policy_options = *Json::parse(R"({"sequencer": {"shares": "sometimes"}})");
   group.scheduler = "drf";
   CHECK(contains(error_of(registry->check(group)), "one of live, per-pass"));
@@ -141,6 +150,33 @@ TEST_CASE("validators can be narrowed") {
   CHECK(world.plan().placements.empty());
   world.group().policy_options = *Json::parse(R"({"validators": ["dependencies"]})");
   CHECK(world.plan().placements.size() == 1);
+  world.group().policy_options = *Json::parse(R"({"validators": null})");  // as if left out
+  CHECK(world.plan().placements.empty());
+}
+
+TEST_CASE("classes of a workload are read strictly") {
+  const auto registry = builtin_policies();
+  ResourceGroup group;
+  group.name = ResourceGroupName("g");
+  group.selector = "fgd";
+  const auto check = [&](const std::string& one) {
+    group.policy_options = *Json::parse(R"({"selector": {"workload": [)" + one + "]}}");
+    return registry->check(group);
+  };
+  CHECK(check(R"({"count": 2, "cpu": "1.5"})").has_value());
+  CHECK(check(R"({"count": 2, "cpu": 1, "devices": 1, "device": "0.5", "labels": ["A"]})"));
+  for (const char* wrong :
+       {R"(5)", R"({"cpu": "1"})", R"({"count": 0, "cpu": "1"})", R"({"count": 1})",
+        R"({"count": 1, "cpu": "-1"})", R"({"count": 1, "cpu": "1", "devices": 1})",
+        R"({"count": 1, "cpu": "1", "device": "0.5"})",
+        R"({"count": 1, "cpu": "1", "devices": "1", "device": "0.5"})",
+        R"({"count": 1, "cpu": "1", "devices": 1, "device": "1.5"})",
+        R"({"count": 1, "cpu": "1", "labels": "A"})",
+        R"({"count": 1, "cpu": "1", "labels": [5]})"}) {
+    CAPTURE(wrong);
+    CHECK(contains(error_of(check(wrong)), "is no class of a workload"));
+  }
+  CHECK(contains(error_of(check(R"({"count": 1, "cpu": "1", "gpu": 1})")), "option \"gpu\""));
 }
 
 TEST_CASE("a selector of an embedder's own") {
@@ -172,6 +208,29 @@ TEST_CASE("a sequencer of an embedder's own sorts within bands") {
   const auto low = world.session(cpu("1"), 1), big = world.session(cpu("9"), 5);
   const auto small = world.session(cpu("2"), 5);
   CHECK(placed(world.plan()) == std::vector{small, big, low});
+}
+
+TEST_CASE("who is left out by a sequencer of an embedder's own is told so") {
+  auto registry = builtin_policies();
+  REQUIRE(
+      registry->add_sequencer("first", [](PolicyOptions&) { return std::make_unique<OnlyFirst>(); })
+          .has_value());
+  World world(registry);
+  world.group().scheduler = "first";
+  world.group().queue_discipline = QueueDiscipline::SkipAhead;
+  world.agent("a", cpu("4"));
+  const auto first = world.session(cpu("9")), second = world.session(cpu("8"));
+  CHECK(world.plan().placements.empty());
+  CHECK(world.reason(first).code == "never");
+  CHECK(world.reason(second).code == "left-out");
+  CHECK(
+      contains(world.reason(second).message, "sequencer of resource group default leaves it out"));
+  world.group().scheduler = "fifo";
+  world.plan();
+  CHECK(world.reason(second).code == "never");
+  world.group().scheduler = "first";
+  world.plan();
+  CHECK(world.reason(second).code == "left-out");
 }
 
 TEST_CASE("a selector that leaves a session waiting does not hold up the others") {

@@ -127,6 +127,9 @@ TEST_CASE("what a session in a reservation can never be") {
   CHECK(world.plan().placements.empty());
   for (const auto& id : {too_long, too_large, unknown, unlimited}) {
     CHECK(world.reason(id).code == "never");
+    REQUIRE(world.reason(id).violations.size() == 1);
+    CHECK(world.reason(id).violations[0] == std::pair<std::string, std::string>("reservation", ""));
+    CHECK(world.reason(id).kind == "");
   }
   CHECK(contains(world.reason(too_long).message, "runs longer"));
   CHECK(contains(world.reason(too_large).message, "keeps on no agent"));

@@ -145,6 +145,7 @@ TEST_CASE("a demanded level is never spanned") {
     const auto id = demand(world, "row", kernels(2, "4"));
     CHECK(world.plan().placements.empty());
     CHECK(world.reason(id).code == "never");
+    CHECK(world.reason(id).violations.front().first == "topology");
   }
   SUBCASE("others that ask for the same without it are told something else") {
     const auto strict = demand(world, "nvlink-domain", kernels(3, "4"));
