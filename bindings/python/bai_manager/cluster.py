@@ -14,7 +14,8 @@ from .policies import Policy, PolicyError, ScoreSelector, Selector, Sequencer, V
 from .requests import session_request
 from .tenants import Tenants, User
 from .values import (DEFAULT, DEFAULT_IMAGE, DEFAULT_MEMORY, DEFAULT_SLOTS, KEEP_ENDED, AgentSpec, Behaviour, Moment,
-                     Seconds, SessionLike, Slots, Prospect, Why, a_list, a_mapping, make_id, policy_name, statuses)
+                     Seconds, SessionLike, Slots, Prospect, Why, a_list, a_mapping, a_text,
+                     a_truth, an_integer, make_id, policy_name, statuses)
 
 if TYPE_CHECKING:
     import numpy.typing
@@ -71,7 +72,7 @@ class Cluster(Tenants):
         self._slots = dict(a_mapping(slots, "slots", "amounts") if slots else DEFAULT_SLOTS)
         limits = {} if limits is None else a_mapping(limits, "limits", "a keypair policy's members")
         own_policies = {} if policies is None else a_mapping(policies, "policies", "policies")
-        super().__init__(_core.Engine(seed, shuffle, path, {"keep_ended": KEEP_ENDED, **options}))
+        super().__init__(_core.Engine(seed, a_truth(shuffle, "shuffle"), path, {"keep_ended": KEEP_ENDED, **options}))
         self._names = 0
         self._agents_made = 0
         self._images: set[Tuple[str, str]] = set()
@@ -224,7 +225,7 @@ class Cluster(Tenants):
         The manager may have scheduled it when this returns. Whoever is submitted first is older, by a nanosecond
         when time is not moved on. Use submit_many to have sessions considered together.
         """
-        owner = user or self.default_user
+        owner = self._owner(user)
         request = self._request(owner, {
             "slots": slots, "cpu": cpu, "mem": mem, "gpus": gpus, "duration": duration, "exit_code": exit_code,
             "timeout": timeout, "kernels": kernels, "name": name, "session_type": session_type,
@@ -258,7 +259,7 @@ class Cluster(Tenants):
         described = (slots, cpu, mem, gpus, duration, timeout, kernels)
         if session is not None and (more or any(part is not None for part in described)):
             raise InvalidArgument("what_if: asks about either a session that waits or one that is described")
-        owner = user or self.default_user
+        owner = self._owner(user)
         rows = [{"resource_group": "default", "architecture": "x86_64", **a_mapping(row, "new_agents", "an agent's members")}
                 for row in a_list(new_agents, "new_agents", "rows")]
         request = None
@@ -285,7 +286,7 @@ class Cluster(Tenants):
         Returns their ids. When some are refused the others are queued all the same; the first refusal is raised,
         or with ``return_exceptions`` stands in the place of its id.
         """
-        owner = user or self.default_user
+        owner = self._owner(user)
         bodies: List[Dict[str, Any]] = []
         refused: List[BaiError | None] = []
         for given in a_list(requests, "requests", "submit's arguments"):
@@ -305,12 +306,13 @@ class Cluster(Tenants):
                   reason: str = "user-requested", user: User | None = None) -> "List[Tuple[str, str]]":
         """Ends a session. Those that are over with that: (id, "cancelled") when it was pending, (id, "terminated") when
         ``forced``. Others are TERMINATING until their agent has answered."""
-        return self._engine.destroy_session(user.access_key if user else "", self._session_id(session), forced,
-                                            recursive, reason)
+        return self._engine.destroy_session(self._access_key(user), self._session_id(session),
+                                            a_truth(forced, "forced"), a_truth(recursive, "recursive"),
+                                            a_text(reason, "reason"))
 
     def execute(self, session: SessionLike, code: str, user: User | None = None) -> Any:
         """Runs code in a session, as a simulated kernel does: "echo", "sleep" and "exit" steps."""
-        return self._engine.execute(user.access_key if user else "", self._session_id(session), code)
+        return self._engine.execute(self._access_key(user), self._session_id(session), a_text(code, "code"))
 
     def _session_id(self, session: SessionLike) -> str:
         if isinstance(session, _core.Session):
@@ -393,7 +395,7 @@ class Cluster(Tenants):
 
     def fail_agent(self, id: str, *, kernels_survive: bool = False, hang: bool = False) -> None:
         """The agent dies, with its kernels unless they survive; or it hangs and they go on."""
-        self._engine.fail_agent(id, kernels_survive, hang)
+        self._engine.fail_agent(id, a_truth(kernels_survive, "kernels_survive"), a_truth(hang, "hang"))
 
     def restore_agent(self, id: str) -> None:
         """Ends what fail_agent began."""
@@ -401,11 +403,12 @@ class Cluster(Tenants):
 
     def fail_creates(self, id: str, count: int = 1, kind: str = "ContainerCreationError", late: bool = False) -> None:
         """The next ``count`` creations of kernels on the agent fail; ``late``: after the container was there."""
-        self._engine.fail_creates(id, kind, count, late)
+        self._engine.fail_creates(id, a_text(kind, "kind"), an_integer(count, "count", 0), a_truth(late, "late"))
 
     def kill_kernel(self, kernel: "str | _core.Kernel", exit_code: int = 137) -> None:
         """A kernel ends by itself."""
-        self._engine.kill_kernel(kernel if isinstance(kernel, str) else kernel.id, exit_code)
+        self._engine.kill_kernel(kernel.id if isinstance(kernel, _core.Kernel) else a_text(kernel, "kernel"),
+                                 an_integer(exit_code, "exit_code", -(2**31)))
 
     def set_capacity(self, id: str, slots: Slots) -> None:
         """Devices die or come back; announced by the agent's next heartbeat."""
@@ -413,7 +416,7 @@ class Cluster(Tenants):
 
     def set_schedulable(self, id: str, schedulable: bool) -> None:
         """Whether the agent takes new sessions."""
-        self._engine.modify_agent(id, schedulable)
+        self._engine.modify_agent(id, a_truth(schedulable, "schedulable"))
 
     def agent_truth(self, id: str) -> Dict[str, Any]:
         """What the agent itself holds: {"held": slots, "running": kernel ids}."""

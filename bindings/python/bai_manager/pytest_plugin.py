@@ -45,5 +45,7 @@ def cluster(request: pytest.FixtureRequest, make_cluster: "Callable[..., Cluster
     """A Cluster: two agents with 8 cores each, or as ``@pytest.mark.cluster(...)`` says."""
     arguments: Any = {"agents": 2}
     for marker in reversed(list(request.node.iter_markers(MARKER))):
+        if marker.args:
+            raise TypeError(f"pytest.mark.{MARKER}: takes arguments by name, as agents={marker.args[0]!r}")
         arguments.update(marker.kwargs)
     return make_cluster(**arguments)

@@ -6,7 +6,8 @@ import uuid
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Tuple, cast
 
 from . import _core
-from .values import DEFAULT, SessionLike, Slots, a_mapping, make_id
+from .errors import InvalidArgument
+from .values import DEFAULT, SessionLike, Slots, a_mapping, a_text, a_truth, make_id
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -53,9 +54,20 @@ class Tenants:
         """Who submits where no user is named."""
         return self._users[DEFAULT, "user"]
 
+    def _owner(self, user: "User | None") -> User:
+        if user is None:
+            return self.default_user
+        if not isinstance(user, User):
+            raise InvalidArgument(f"user: must be what user() returns, not {user!r}")
+        return user
+
+    def _access_key(self, user: "User | None") -> str:
+        """Empty for nobody in particular, who may do everything."""
+        return "" if user is None else self._owner(user).access_key
+
     def domain(self, name: str, slots: Slots | None = None) -> str:
         """Makes a domain, or changes its limits."""
-        row: Dict[str, Any] = {"name": name}
+        row: Dict[str, Any] = {"name": a_text(name, "domain")}
         if slots is not None:
             row["total_resource_slots"] = dict(a_mapping(slots, "slots", "amounts"))
         if f"domain/{name}" not in self._known or slots is not None:
@@ -67,7 +79,7 @@ class Tenants:
     def project(self, name: str, domain: str = DEFAULT, slots: Slots | None = None) -> str:
         """Makes a project, or changes its limits. Returns its id."""
         self.domain(domain)
-        id = make_id("project", domain, name)
+        id = make_id("project", domain, a_text(name, "project"))
         if f"project/{id}" not in self._known or slots is not None:
             row: Dict[str, Any] = {"id": id, "name": name, "domain_name": domain}
             if slots is not None:
@@ -86,7 +98,7 @@ class Tenants:
             A keypair policy of its own, as {"max_concurrent_sessions": 2, "total_resource_slots": {"cpu": 8}}.
         """
         project_id = self.project(project, domain)
-        id = make_id("user", domain, name)
+        id = make_id("user", domain, a_text(name, "name"))
         access_key = "AK" + uuid.UUID(id).hex[:18].upper()
         known = self._users.get((domain, name))
         user: Dict[str, Any] = {"uuid": id}
@@ -115,10 +127,10 @@ class Tenants:
     def session_group(self, name: str, placement: str = "spread", strict: bool = False, user: User | None = None) -> str:
         """Makes a group of a user's sessions that are to be on different agents ("spread") or on one ("pack"), or
         changes it. ``strict``: those that cannot be, wait. Returns the id that ``submit(session_group=...)`` takes."""
-        owner = user or self.default_user
-        id = make_id("session_group", owner.access_key, name)
+        owner = self._owner(user)
+        id = make_id("session_group", owner.access_key, a_text(name, "name"))
         self._engine.load({"session_groups": [{
             "id": id, "domain_name": owner.domain, "project": self.project(owner.project, owner.domain),
             "owner": owner.id, "placement_direction": placement,
-            "placement_enforcement": "strict" if strict else "preferred"}]})
+            "placement_enforcement": "strict" if a_truth(strict, "strict") else "preferred"}]})
         return id

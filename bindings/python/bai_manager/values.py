@@ -101,6 +101,24 @@ def a_list(value: Any, what: str, of: str) -> List[Any]:
     return list(value)
 
 
+def a_text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidArgument(f"{what}: must be a text, not {value!r}")
+    return value
+
+
+def a_truth(value: Any, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidArgument(f"{what}: must be True or False, not {value!r}")
+    return value
+
+
+def an_integer(value: Any, what: str, least: int, most: int = 2**31 - 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidArgument(f"{what}: must be an integer from {least} to {most}, not {value!r}")
+    return value
+
+
 def make_id(*parts: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, "/".join(parts)))
 

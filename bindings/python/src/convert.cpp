@@ -210,6 +210,14 @@ Timestamp time_from(py::handle value, Timestamp start, const std::string& what) 
   return Timestamp{} + duration_from(value - epoch, what);
 }
 
+Timestamp moment_from(py::handle value, const std::string& what) {
+  need_datetime();
+  if (!PyDateTime_Check(value.ptr())) {
+    invalid(what + ": must be a datetime with a time zone, not " + type_name(value));
+  }
+  return time_from(value, Timestamp{}, what);
+}
+
 py::object field_to(const FieldInfo& field, const void* row, const SlotTypes& types) {
   if (field.type == FieldType::Json || field.type == FieldType::List) {
     return json_to(field.get_json(row, types));

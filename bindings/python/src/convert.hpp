@@ -25,6 +25,8 @@ py::object duration_to(Duration length);
 Duration duration_from(py::handle value, const std::string& what);
 // An aware datetime, or seconds on the cluster's time line, which began at `start`.
 Timestamp time_from(py::handle value, Timestamp start, const std::string& what);
+// A datetime with a time zone, nothing else.
+Timestamp moment_from(py::handle value, const std::string& what);
 
 template <class Id>
 Id uuid_from(const std::string& text, const std::string& what) {

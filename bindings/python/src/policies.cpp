@@ -1,6 +1,7 @@
 #include "policies.hpp"
 
 #include <stdexcept>
+#include <unordered_set>
 
 #include "convert.hpp"
 #include "view.hpp"
@@ -60,8 +61,21 @@ std::string shown(py::handle value) {
   }
   std::string shortened = text.cast<std::string>();
   constexpr std::size_t kShownMax = 80;
-  if (shortened.size() > kShownMax) shortened = type_name(value) + " object";
+  // The same history says the same: no addresses.
+  if (shortened.size() > kShownMax || shortened.find(" at 0x") != std::string::npos) {
+    shortened = type_name(value) + " object";
+  }
   return shortened;
+}
+
+// None for what is no integer, or none of 64 bits. Truth values are no integers.
+std::optional<std::int64_t> integer_from(const py::object& value) {
+  if (PyBool_Check(value.ptr()) || PyIndex_Check(value.ptr()) == 0) return std::nullopt;
+  const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
+  if (!number) throw py::error_already_set();
+  int overflow = 0;
+  const long long integer = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+  return overflow == 0 ? std::optional<std::int64_t>(integer) : std::nullopt;
 }
 
 // The index of the device that the policy names.
@@ -76,8 +90,7 @@ std::uint32_t choose_device(const Instance& instance, const SchedView& view, con
     const py::object answer =
         instance.device(ViewHandle{scope.pass()}, DemandHandle{scope.pass(), &demand}, agent,
                         view.slot_name(slot), units, rooms);
-    const bool is_index = PyBool_Check(answer.ptr()) == 0 && PyIndex_Check(answer.ptr()) != 0;
-    const std::int64_t at = is_index ? py::int_(answer).cast<std::int64_t>() : -1;
+    const std::int64_t at = integer_from(answer).value_or(-1);
     if (at < 0 || static_cast<std::size_t>(at) >= free.size() ||
         free[static_cast<std::size_t>(at)] < units) {
       instance.nonsense("chose device " + shown(answer) +
@@ -98,10 +111,12 @@ class PythonRater final : public Rater {
       const PassScope scope(view);
       const py::object answer = instance_->method(ViewHandle{scope.pass()},
                                                   units_by_name(view, requirement.slots), agent);
-      if (PyBool_Check(answer.ptr()) || PyIndex_Check(answer.ptr()) == 0) {
-        instance_->nonsense("returned " + shown(answer) + "; right would be an integer");
+      const auto score = integer_from(answer);
+      if (!score) {
+        instance_->nonsense("returned " + shown(answer) +
+                            "; right would be an integer from -2^63 to 2^63-1");
       }
-      return py::int_(answer).cast<std::int64_t>();
+      return *score;
     });
   }
 
@@ -152,19 +167,13 @@ class PythonSelector final : public Selector {
         instance_->method(ViewHandle{scope.pass()}, DemandHandle{scope.pass(), &demand},
                           CandidatesHandle{scope.pass(), &candidates});
     if (answer.is_none()) return std::nullopt;
-    const std::string right = "; right would be the index of one of the candidates, or None";
-    if (PyBool_Check(answer.ptr()) || PyIndex_Check(answer.ptr()) == 0) {
-      instance_->nonsense("returned " + shown(answer) + right);
-    }
-    const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(answer.ptr()));
-    if (!number) throw py::error_already_set();
-    int overflow = 0;
-    const long long index = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+    const std::int64_t index = integer_from(answer).value_or(-1);
     const auto all = candidates.list();
-    const bool fits =
-        overflow == 0 && index >= 0 && index <= 0xffffffffLL &&
-        std::find(all.begin(), all.end(), static_cast<AgentIndex>(index)) != all.end();
-    if (!fits) instance_->nonsense("returned " + shown(answer) + right);
+    if (index < 0 || index > 0xffffffffLL ||
+        std::find(all.begin(), all.end(), static_cast<AgentIndex>(index)) == all.end()) {
+      instance_->nonsense("returned " + shown(answer) +
+                          "; right would be the index of one of the candidates, or None");
+    }
     return static_cast<AgentIndex>(index);
   }
 
@@ -201,26 +210,35 @@ class PythonValidator final : public Validator {
     Refusal refusal;
     refusal.code = "refused";
     if (py::isinstance<py::str>(item)) {
-      refusal.message = item.cast<std::string>();
+      refusal.message = text_of(item, item);
       return refusal;
     }
     if (!py::hasattr(item, "message")) refuse(item);
-    refusal.message = item.attr("message").cast<std::string>();
-    refusal.code = py::getattr(item, "code", py::str("refused")).cast<std::string>();
-    refusal.kind = py::getattr(item, "kind", py::str("")).cast<std::string>();
-    refusal.never = py::getattr(item, "never", py::bool_(false)).cast<bool>();
+    refusal.message = text_of(item, item.attr("message"));
+    refusal.code = text_of(item, py::getattr(item, "code", py::str("refused")));
+    const py::object kind = py::getattr(item, "kind", py::str(""));
+    if (!kind.equal(py::str(""))) refusal.kind = text_of(item, kind);
+    const py::object never = py::getattr(item, "never", py::bool_(false));
+    if (!PyBool_Check(never.ptr())) refuse(item);
+    refusal.never = never.cast<bool>();
     const py::object due = py::getattr(item, "due", py::none());
     try {
-      if (!due.is_none()) refusal.due = time_from(due, Timestamp{}, "due");
+      if (!due.is_none()) refusal.due = moment_from(due, "due");
     } catch (const Failure& failure) {
-      instance_->nonsense(failure.what());
+      instance_->nonsense("returned " + shown(item) + ": " + failure.what());
     }
     return refusal;
   }
 
+  // A text that says something.
+  std::string text_of(py::handle item, py::handle text) const {
+    if (!py::isinstance<py::str>(text) || py::len(text) == 0) refuse(item);
+    return text.cast<std::string>();
+  }
+
   [[noreturn]] void refuse(py::handle answer) const {
     instance_->nonsense("returned " + shown(answer) +
-                        "; right would be None, a text, a Refusal or a list of them");
+                        "; right would be None, a text that says why, a Refusal or a list of them");
   }
 
   Shared instance_;
@@ -271,6 +289,8 @@ class PythonOrdering final : public Ordering {
       if (handle.pass != scope_.pass() || !handle.index) {
         instance_->nonsense("gave a session of another pass");
       }
+      if (!drawn_.insert(*handle.index).second)
+        instance_->nonsense("gave " + shown(item) + " twice");
       last_ = item;
       return *handle.index;
     });
@@ -295,6 +315,7 @@ class PythonOrdering final : public Ordering {
  private:
   Shared instance_;
   PassScope scope_;
+  std::unordered_set<PendingIndex> drawn_;
   py::object iterator_, placed_, narrow_, last_;
 };
 

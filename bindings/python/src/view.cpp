@@ -357,6 +357,11 @@ void define_pending(py::module_& m) {
   using Session = const PendingSession&;
   py::class_<PendingHandle> type(m, "PendingSession", "A session that waits, during one pass.");
   add(type, "id", [](View, Session s) { return to_string(s.id); });
+  type.def("__repr__", [](const PendingHandle& self) {
+    const bool over = self.pass->view == nullptr;
+    return "<PendingSession " + (over ? "of a pass that is over" : to_string(self.session->id)) +
+           ">";
+  });
   add(type, "priority", [](View, Session s) { return s.priority; });
   add(type, "session_type", [](View, Session s) { return std::string(to_string(s.type)); });
   add(type, "created_at", [](View, Session s) { return time_to(s.created_at); });

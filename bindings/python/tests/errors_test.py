@@ -100,6 +100,23 @@ def test_what_is_not_there(cluster):
         cluster.snapshot().table("wheel")
 
 
+def test_values_of_wrong_types(cluster):
+    job = cluster.submit(cpu=1)
+    for wrong in (lambda: cluster.submit(cpu=1, user="ada"), lambda: cluster.what_if(cpu=1, user=5),
+                  lambda: cluster.submit_many([{"cpu": 1}], user="ada"), lambda: cluster.terminate(job, user="ada"),
+                  lambda: cluster.terminate(job, forced="yes"), lambda: cluster.terminate(job, reason=5),
+                  lambda: cluster.execute(job, 5), lambda: cluster.set_schedulable("agent-1", "yes"),
+                  lambda: cluster.fail_agent("agent-1", hang=1), lambda: cluster.fail_creates("agent-1", -1),
+                  lambda: cluster.fail_creates("agent-1", kind=5), lambda: cluster.fail_creates("agent-1", 2**40),
+                  lambda: cluster.kill_kernel(5), lambda: cluster.kill_kernel(cluster.session(job).kernels[0], "9"),
+                  lambda: cluster.user(5), lambda: cluster.project(5), lambda: cluster.domain(None),
+                  lambda: cluster.session_group("x", strict="no"), lambda: Cluster(shuffle="x")):
+        with pytest.raises(InvalidArgument):
+            wrong()
+    cluster.advance(5)
+    assert cluster.session(job).status == "RUNNING" and len(cluster.sessions()) == 1
+
+
 def test_states_that_do_not_allow_it(cluster):
     cluster.fail_agent("agent-1")
     with pytest.raises(Conflict):

@@ -80,10 +80,15 @@ class TestMarked:
 
 def test_several(make_cluster):
     assert make_cluster(1).now == make_cluster(2).now
+
+@pytest.mark.cluster(3)
+def test_arguments_without_names(request):
+    with pytest.raises(TypeError, match="agents=3"):
+        request.getfixturevalue("cluster")
 """)
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "bai_manager.pytest_plugin",
                            "--strict-markers", str(tmp_path)], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and "4 passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "5 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_wheel_is_complete(tmp_path):

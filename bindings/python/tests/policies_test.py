@@ -184,6 +184,7 @@ def test_what_a_sequencer_leaves_out_waits(make_cluster):
     job = cluster.submit(cpu=1)
     cluster.advance(5)
     assert cluster.session(job).status == "PENDING" and cluster.policy_errors == []
+    assert cluster.why(job).code == "left-out" and "leaves it out" in cluster.why(job).message
 
 
 kept_sessions = []
@@ -212,6 +213,7 @@ def test_a_sequencer_that_gives_nonsense(make_cluster, order, said):
     for job in jobs:
         assert (cluster.session(job).status, cluster.why(job).code) == ("PENDING", "policy-error")
         assert said in cluster.why(job).message
+    assert said in str(cluster.policy_errors[-1]) and " at 0x" not in cluster.policy_errors[-1].message
     cluster.advance(100)
     assert {cluster.session(job).status for job in jobs} == {"PENDING"}
 
@@ -257,12 +259,14 @@ def test_a_refusal_that_time_lifts(make_cluster):
     assert cluster.elapsed == 100
 
 
-@pytest.mark.parametrize("answer", [5, True, {"a": 1}, [5], Refusal(5), Refusal("x", due="soon"), object()])
+@pytest.mark.parametrize("answer", [5, True, {"a": 1}, [5], Refusal(5), Refusal("x", due="soon"), object(), "", [""],
+                                    Refusal(""), Refusal("x", due=5), Refusal("x", never=1), Refusal("x", kind=3)])
 def test_a_validator_that_returns_nonsense(make_cluster, answer):
     cluster = make_cluster(policy={"validators": [Checks(lambda view, session: answer)]})
     job = cluster.submit(cpu=1)
     cluster.advance(1)
-    assert cluster.why(job).code == "policy-error" and "Checks.check" in cluster.why(job).message
+    assert cluster.why(job).code == "policy-error" and "Checks.check returned" in cluster.why(job).message
+    assert " at 0x" not in cluster.why(job).message
 
 
 def test_a_policy_cannot_drive_its_cluster(make_cluster):
@@ -372,12 +376,13 @@ def test_a_score_selector_rates_agents_once_until_they_change(make_cluster):
     assert cluster.policy_errors == []
 
 
-def test_a_score_that_is_none(make_cluster):
-    class Half(ScoreSelector):
+@pytest.mark.parametrize("score", [0.5, None, True, 2**63])
+def test_a_score_that_is_none(make_cluster, score):
+    class Rated(ScoreSelector):
         def score(self, view, slots, agent):
-            return 0.5
+            return score
 
-    cluster = make_cluster(agents=1, policy={"selector": Half()})
+    cluster = make_cluster(agents=1, policy={"selector": Rated()})
     job = cluster.submit(cpu=1)
     cluster.advance(5)
     assert cluster.why(job).code == "policy-error" and "right would be an integer" in cluster.why(job).message
