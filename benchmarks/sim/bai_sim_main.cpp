@@ -168,15 +168,16 @@ int run_openb_command(const Common& common, const OpenbCommand& command) {
   if (!policies) return report(policies.error());
   const auto trace = read_openb(common, command);
   if (!trace) return report(trace.error());
-  const auto named = seed_of(command.stream);
-  if (!command.seed && !named) {
+  const auto seed = command.seed ? command.seed : seed_of(command.stream);
+  for (const PlacePolicy* policy : *policies) {
+    if (!policy->draws || seed) continue;
     return report({ErrorCode::InvalidArgument,
-                   fmt::format("{}: its name does not say the seed (\".seed42.\"); give --seed.",
-                               command.stream),
+                   fmt::format("{}: its name does not say the seed (\".seed42.\"), which {} draws "
+                               "from; give --seed.",
+                               command.stream, policy->name),
                    {},
                    {}});
   }
-  const std::uint64_t seed = command.seed ? *command.seed : *named;
   std::vector<Json> rows;
   std::vector<OpenbRun> runs;
   for (const PlacePolicy* policy : *policies) {
@@ -238,7 +239,8 @@ void add_openb_command(CLI::App& app, Commands& c) {
   sub->add_option("--pods", c.openb.pods, "Pod list (CSV), plain or gzip")->required();
   sub->add_option("--stream", c.openb.stream, "Order of nodes and arrivals, plain or gzip")
       ->required();
-  sub->add_option("--seed", c.openb.seed, "For Random (default: from the stream's name)")
+  sub->add_option("--seed", c.openb.seed,
+                  "What Random draws from (default: in the stream's name, as .seed42.)")
       ->check(CLI::Range(std::uint64_t{0}, kSeedMax));
   sub->add_option("--name", c.common.name, "What to call the pod list");
   add_common(*sub, c.common);

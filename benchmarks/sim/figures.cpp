@@ -102,7 +102,9 @@ Figure batch_figure(const JobLog& log, const std::vector<BatchRun>& runs) {
 Figure openb_figure(const OpenbTrace& trace, const std::vector<OpenbRun>& runs) {
   const auto capacity = static_cast<double>(trace.capacity());
   Figure figure;
-  figure.title = fmt::format("{}, seed {}: {} pods on {} nodes", trace.podlist, runs.front().seed,
+  const auto seed = runs.front().seed;
+  figure.title = fmt::format("{}{}: {} pods on {} nodes", trace.podlist,
+                             seed ? fmt::format(", seed {}", *seed) : std::string(),
                              trace.arrivals.size(), trace.nodes.size());
   const std::string x = "arrived GPU demand, % of capacity";
   Panel used{"GPU allocation", x, "% of capacity", {}, false, "bottom right"};

@@ -183,8 +183,11 @@ std::int64_t Fragmentation::of(std::size_t node, std::int64_t cpu_left,
   return sum;
 }
 
-Result<OpenbRun> run_openb(const OpenbTrace& trace, const PlacePolicy& policy, std::uint64_t seed,
-                           const Progress& progress) {
+Result<OpenbRun> run_openb(const OpenbTrace& trace, const PlacePolicy& policy,
+                           std::optional<std::uint64_t> seed, const Progress& progress) {
+  if (policy.draws && !seed) {
+    return fail(ErrorCode::InvalidArgument, fmt::format("Policy {} needs a seed.", policy.name));
+  }
   const auto workload = target_workload(trace.pods);
   auto created = Cluster::create(settings_of(policy, workload));
   if (!created) return std::unexpected(created.error());
@@ -200,7 +203,7 @@ Result<OpenbRun> run_openb(const OpenbTrace& trace, const PlacePolicy& policy, s
     if (progress && k % kProgressEvery == 0) progress(k, trace.arrivals.size(), 0);
     const Pod& pod = trace.pods[trace.arrivals[k]];
     cluster.submit(work_of(pod, k));
-    const auto starts = cluster.pass(k, seed);
+    const auto starts = cluster.pass(k, seed.value_or(0));
     if (!starts) return std::unexpected(starts.error());
     now.node = Decision::kNoNode;
     now.devices = 0;
@@ -248,7 +251,7 @@ Json to_json(const OpenbTrace& trace, const OpenbRun& run) {
   }
   Json row = Json::object({{"podlist", trace.podlist},
                            {"policy", run.policy},
-                           {"seed", static_cast<std::int64_t>(run.seed)},
+                           {"seed", run.seed ? Json(static_cast<std::int64_t>(*run.seed)) : Json()},
                            {"arrivals", static_cast<std::int64_t>(run.decisions.size())},
                            {"placed", run.placed},
                            {"failed", run.failed},

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -79,13 +80,14 @@ struct Decision {  // after one arrival
 
 struct OpenbRun {
   std::string policy;
-  std::uint64_t seed = 0;
+  std::optional<std::uint64_t> seed;  // of the stream, where it is known
   std::vector<Decision> decisions;
   std::int64_t placed = 0, failed = 0, failed_gpu = 0;
 };
 
-Result<OpenbRun> run_openb(const OpenbTrace& trace, const PlacePolicy& policy, std::uint64_t seed,
-                           const Progress& progress);
+// `seed`: needed by policies that draw (PlacePolicy::draws).
+Result<OpenbRun> run_openb(const OpenbTrace& trace, const PlacePolicy& policy,
+                           std::optional<std::uint64_t> seed, const Progress& progress);
 
 // Allocated share (%) after the last arrival with which at most `percent` of the capacity had
 // arrived.

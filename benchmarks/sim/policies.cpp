@@ -30,17 +30,17 @@ constexpr auto kBatchPolicies = std::to_array<BatchPolicy>({
 });
 
 constexpr auto kPlacePolicies = std::to_array<PlacePolicy>({
-    {"FGD", "fgd", true},
-    {"FGDx", "fgdx", true},
-    {"BestFit", "bestfit", false},
-    {"BestFitX", "bestfitx", false},
-    {"WorstFit", "worstfit", false},
-    {"WorstFitX", "worstfitx", false},
-    {"DotProd", "dotprod", false},
-    {"GpuClustering", "gpuclustering", false},
-    {"GpuPacking", "gpupacking", false},
-    {"FirstFit", "firstfit", false},
-    {"Random", "random", false},
+    {"FGD", "fgd", true, false},
+    {"FGDx", "fgdx", true, false},
+    {"BestFit", "bestfit", false, false},
+    {"BestFitX", "bestfitx", false, false},
+    {"WorstFit", "worstfit", false, false},
+    {"WorstFitX", "worstfitx", false, false},
+    {"DotProd", "dotprod", false, false},
+    {"GpuClustering", "gpuclustering", false, false},
+    {"GpuPacking", "gpupacking", false, false},
+    {"FirstFit", "firstfit", false, false},
+    {"Random", "random", false, true},
 });
 
 bool same_name(std::string_view a, std::string_view b) {

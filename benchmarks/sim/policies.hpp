@@ -32,6 +32,7 @@ struct PlacePolicy {
   std::string_view name;      // "FGD"
   std::string_view selector;  // "fgd"
   bool needs_workload = false;
+  bool draws = false;  // from a seed
 };
 std::span<const PlacePolicy> place_policies();
 Result<const PlacePolicy*> find_place_policy(std::string_view name);

@@ -74,6 +74,24 @@ TEST_CASE("the openb trace by its files") {
   CHECK(Json::parse(ended.output).value()["seed"] == Json(7));
 }
 
+TEST_CASE("a stream without a seed in its name will do where nothing is drawn") {
+  const std::string stream = std::filesystem::temp_directory_path() /
+                             ("bai_sim_stream" + std::to_string(getpid()) + ".txt");
+  std::filesystem::copy_file(kData + "pods.seed7.txt", stream,
+                             std::filesystem::copy_options::overwrite_existing);
+  const std::string files =
+      " --nodes " + kData + "nodes.csv --pods " + kData + "pods.csv --stream " + stream;
+  const Ended ended = bai_sim("openb --json --policy FirstFit" + files, false);
+  check_refused("openb --json --policy FirstFit,Random" + files, "which Random draws from");
+  const Ended drawn = bai_sim("openb --json --policy Random --seed 7" + files, false);
+  std::filesystem::remove(stream);
+  REQUIRE(ended.status == 0);
+  CHECK(Json::parse(ended.output).value()["fnv64"] == Json("892c0c6ee6c04085"));
+  CHECK(Json::parse(ended.output).value()["seed"].is_null());
+  REQUIRE(drawn.status == 0);
+  CHECK(Json::parse(drawn.output).value()["seed"] == Json(7));
+}
+
 TEST_CASE("generated work by numbers") {
   const std::string arguments = "synthetic --agents 5 --sessions 50 --seed 3 --json --policy FCFS";
   const Ended first = bai_sim(arguments, false);
