@@ -40,10 +40,16 @@ def recorded_log(folder):
     return logs[0] if logs else None
 
 
+def count(text):
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return int(text)
+
+
 parser = argparse.ArgumentParser(description="Compares scheduling policies on a trace.")
 parser.add_argument("trace", nargs="?", default=recorded_log(os.environ.get("BAI_TRACES")) or str(HERE / "trace.csv"))
-parser.add_argument("--jobs", type=int, default=400, help="how many of the trace are taken")
-parser.add_argument("--cores", type=int, default=64,
+parser.add_argument("--jobs", type=count, default=400, help="how many of the trace are taken")
+parser.add_argument("--cores", type=count, default=64,
                     help=f"of the cluster, in agents of {CORES_PER_AGENT}; at least what the largest job asks for")
 parser.add_argument("--plot", metavar="FILE", help="draw the waiting times, if matplotlib is installed")
 arguments = parser.parse_args([] if IN_NOTEBOOK else None)

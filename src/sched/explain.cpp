@@ -252,8 +252,17 @@ PendingReason reason_of(const Failure& failure, std::string message) {
   return reason;
 }
 
+void say_unforeseen(PendingReason& reason) {
+  if (reason.expected_start != Timestamp{} || !reason.expected_basis.empty()) return;
+  reason.expected_basis = reason.code == "never" ? "unknown: waiting does not help, as things are"
+                          : reason.code == kBehindHead
+                              ? "unknown: it was not looked at; whoever asks about it is told"
+                              : "unknown: what it waits for is not foreseen, only room is";
+}
+
 std::shared_ptr<const PendingReason> make_reason(PendingReason reason, std::uint64_t position,
                                                  std::uint32_t positions_max) {
+  say_unforeseen(reason);
   reason.message += reason.message.find('\n') == std::string::npos ? ' ' : '\n';
   if (position <= positions_max) {
     reason.position = static_cast<std::int64_t>(position);

@@ -105,6 +105,8 @@ Failure explain_selector_refusal(const ViewSource& source, const Request& reques
 // "cpu 2, cuda.device 1 and mem 4g"
 std::string slots_text(const Mirror& mirror, std::span<const SlotRequest> amounts);
 
+// Why no start is expected, where nothing more is known.
+void say_unforeseen(PendingReason& reason);
 PendingReason reason_of(const Failure& failure, std::string message);
 // The reason with its place in the queue; beyond `positions_max` without a number.
 std::shared_ptr<const PendingReason> make_reason(PendingReason reason, std::uint64_t position,

@@ -11,6 +11,8 @@ namespace bai::sched {
 
 namespace {
 
+// Told the start that is expected of them, per pass.
+constexpr std::size_t kForecastsMax = 8;
 // Agents and ends of sessions that the forecasts of a pass look at.
 constexpr std::uint64_t kForecastSteps = 150'000;
 constexpr std::uint64_t kForecastLooks = 2;  // and so many looks at every agent besides

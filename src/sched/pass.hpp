@@ -32,9 +32,6 @@ struct PolicyFault : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Told the start that is expected of them, per pass, where none is promised.
-inline constexpr std::size_t kForecastsMax = 8;
-
 // The reference system's error code when several rules refuse a session.
 inline constexpr const char* kManyRules = "backendai_schedule_forbidden";
 

@@ -7,6 +7,13 @@
 
 namespace bai::sched {
 
+namespace {
+
+constexpr const char* kForeseenInFront =
+    "a pass foresees the starts of those in front; whoever asks about this one is told";
+
+}  // namespace
+
 void GroupPass::give_up(PendingIndex at, const std::shared_ptr<Failure>& failure) {
   if (failure->blocks && group_.row->queue_discipline == QueueDiscipline::HeadOfLine) {
     end_ = End::Blocked;
@@ -17,8 +24,11 @@ void GroupPass::give_up(PendingIndex at, const std::shared_ptr<Failure>& failure
     return;
   }
   if (!failure->shared) {
-    failure->shared =
-        make_reason(reason_of(*failure, failure->coarse), position_, limits_.positions_max);
+    PendingReason reason = reason_of(*failure, failure->coarse);
+    if (failure->blocks || failure->promised) {
+      reason.expected_basis = fmt::format("unknown: {}", kForeseenInFront);
+    }
+    failure->shared = make_reason(std::move(reason), position_, limits_.positions_max);
     // Where it says what it said last it is the same object: nobody compares texts for each
     // session.
     const std::uint32_t request = view_.session(at).request;
@@ -36,9 +46,7 @@ void GroupPass::give_up(PendingIndex at, const std::shared_ptr<Failure>& failure
 // Of one that waits for room and has not been told a start.
 std::string GroupPass::why_unforeseen() const {
   if (!promised_) {
-    return fmt::format(
-        "a pass foresees the starts of {} sessions at most; whoever asks about this one is told",
-        kForecastsMax);
+    return kForeseenInFront;
   }
   if (end_ != End::Blocked) return kEndless;
   const std::size_t promised = promised_->size();
@@ -111,10 +119,6 @@ void GroupPass::tell_refused(PendingIndex at, const Waiting& waiting,
   if (reason.expected_start != Timestamp{}) {
     reason.expected_basis = "it was put off until then; whether there is room is seen then";
     if (reason.code == "reservation") reason.expected_basis = "its reservation begins then";
-  } else {
-    reason.expected_basis = reason.code == "never"
-                                ? "unknown: waiting does not help, as things are"
-                                : "unknown: only room is foreseen, not when a rule is met";
   }
   if (!reason.missing.empty() && position_ <= limits_.positions_max) {
     reason.rejected = count_behind_quota(waiting);
@@ -144,10 +148,12 @@ std::vector<std::pair<std::string, std::int64_t>> GroupPass::count_behind_quota(
 std::shared_ptr<const PendingReason> GroupPass::why_undrawn() const {
   const std::string& group = group_.name.str();
   if (end_ == End::Drawn) {
-    return std::make_shared<const PendingReason>(PendingReason{
+    PendingReason reason{
         "left-out",
         fmt::format("Not attempted: the sequencer of resource group {} leaves it out.", group),
-        {}});
+        {}};
+    say_unforeseen(reason);
+    return std::make_shared<const PendingReason>(std::move(reason));
   }
   const std::string why =
       end_ == End::Blocked
@@ -200,6 +206,7 @@ std::vector<Telling> tell_everyone(const Mirror& mirror, const Group& group, Gro
   auto reason = std::make_shared<PendingReason>();
   reason->code = std::move(code);
   reason->message = std::move(message);
+  say_unforeseen(*reason);
   if (memory.told_to_all == reason->message) {
     for (const Arrival& arrival : memory.arrivals) {
       const Waiting& waiting = mirror.waiting(arrival.session);

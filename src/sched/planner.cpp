@@ -112,6 +112,7 @@ sched::PassResult only_reason(PendingIndex session, std::string code, std::strin
   auto reason = std::make_shared<PendingReason>();
   reason->code = std::move(code);
   reason->message = std::move(message);
+  sched::say_unforeseen(*reason);
   return {{}, {{session, std::move(reason)}}, {}};
 }
 

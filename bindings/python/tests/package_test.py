@@ -62,6 +62,13 @@ def test_notebooks_are_made_of_cells_that_stand_alone(name):
             assert ast.parse(body).body, "a cell of code has some"
 
 
+@pytest.mark.parametrize("arguments", [["--jobs", "0"], ["--jobs", "-1"], ["--cores", "0"], ["--jobs", "x"], ["nowhere.csv"]])
+def test_the_comparison_refuses_arguments_that_cannot_be(arguments):
+    program = pathlib.Path(os.environ["BAI_SOURCE_DIR"]) / "examples" / "04_compare_policies.py"
+    done = subprocess.run([sys.executable, str(program), *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "error:" in done.stderr, done
+
+
 def test_the_plugin_checks_what_a_test_leaves_behind(tmp_path):
     (tmp_path / "test_it.py").write_text("""
 import pytest

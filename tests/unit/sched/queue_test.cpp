@@ -34,6 +34,7 @@ TEST_CASE("D2 a session without any compatible agent does not") {
   const auto fits = world.session(cpu("1"));
   CHECK(placed(world.plan()) == std::vector{fits});
   CHECK(world.reason(arm).code == "no-compatible-agent");
+  CHECK(contains(world.reason(arm).expected_basis, "unknown: what it waits for is not foreseen"));
   CHECK(contains(world.reason(arm).message, "1 is of another architecture than aarch64"));
 }
 

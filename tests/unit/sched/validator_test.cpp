@@ -87,7 +87,7 @@ TEST_CASE("E1 a user's slot limit") {
   CHECK(world.reason(id).kind == "user_check-limit_forbidden");
   CHECK(world.reason(id).violations == Violations{{"quota", "user_check-limit_forbidden"}});
   CHECK(world.reason(id).missing == slots({{"cpu", "1"}}));
-  CHECK(contains(world.reason(id).expected_basis, "unknown: only room is foreseen"));
+  CHECK(contains(world.reason(id).expected_basis, "unknown: what it waits for is not foreseen"));
   CHECK(contains(checked.text(), "\n  - cpu: used 7 + requested 4 > limit 10 (over by 1)"));
   CHECK_FALSE(contains(checked.text(), "mem"));
 }
