@@ -65,10 +65,13 @@ void print_prospect(const Json& answer) {
   for (const auto& [what, agents] : pending["rejected"].members()) {
     table.add({fmt::format("agents: {}", what), std::to_string(agents.as_int())});
   }
-  const std::string_view start = pending["expected_start"].as_string();
-  table.add({"expected start", start.empty() ? "unknown" : std::string(start)});
-  if (const std::string_view basis = pending["expected_basis"].as_string(); !basis.empty()) {
-    table.add({"if", std::string(basis)});
+  const std::string_view start = pending["expected_start"].as_string(),
+                         basis = pending["expected_basis"].as_string();
+  if (start.empty()) {  // then the basis is why
+    table.add({"expected start", basis.empty() ? "unknown" : std::string(basis)});
+  } else {
+    table.add({"expected start", std::string(start)});
+    if (!basis.empty()) table.add({"if", std::string(basis)});
   }
   fmt::print("{}", table.str());
 }
