@@ -55,6 +55,7 @@ struct IndexInfo {
   std::string_view name;
   std::vector<std::uint16_t> fields;  // positions in EntityInfo::fields
   bool unique = false;
+  bool sparse = false;  // in memory only, without the rows whose first field is an empty text
 };
 
 enum class Residence : std::uint8_t {

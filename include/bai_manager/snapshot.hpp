@@ -52,7 +52,7 @@ class Snapshot {
   std::vector<const Session*> live_sessions(const AccessKey& owner) const;  // by name
   std::vector<const Session*> sessions_in(SessionStatus status) const;      // oldest first
   std::size_t count_sessions(SessionStatus status) const;
-  // Those of the session group that have not ended, oldest first. Looks at all that live.
+  // Those of the session group that have not ended, oldest first.
   std::vector<const Session*> live_members(std::string_view session_group) const;
   std::vector<const Kernel*> kernels_of(const SessionId& session) const;  // by local rank
   std::vector<const Kernel*> kernels_on(const AgentId& agent) const;  // those that hold resources

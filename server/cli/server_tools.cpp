@@ -84,6 +84,7 @@ void print_table(const EntityInfo& entity) {
   }
   fmt::print("\n);\n");
   for (const auto& index : entity.indexes) {
+    if (index.sparse) continue;
     fmt::print("CREATE {}INDEX {}_{} ON {} (", index.unique ? "UNIQUE " : "", entity.table,
                index.name, entity.table);
     first = true;

@@ -346,6 +346,28 @@ std::string check_usages(const State& state) {
   return {};
 }
 
+// What the index says of session groups, against a walk over all sessions.
+std::string check_members(const State& state) {
+  std::map<std::string, std::vector<const Session*>> members;
+  state.table<SessionGroup>().for_each([&](const SessionGroup& group) {
+    members[group.id];
+    return true;
+  });
+  state.table<Session>().for_each([&](const Session& session) {
+    if (!session.session_group.empty() && !is_terminal(session.status)) {
+      members[session.session_group].push_back(&session);
+    }
+    return true;
+  });
+  for (const auto& [group, sessions] : members) {
+    if (state.live_members(group) != sessions) {
+      return fmt::format("session group {} has {} live sessions, not those that are looked up",
+                         group, sessions.size());
+    }
+  }
+  return {};
+}
+
 std::string check_sessions(const State& state) {
   struct Count {
     std::int64_t kernels = 0, pending = 0;
@@ -406,7 +428,8 @@ std::string check_operations(const State& state) {
 }  // namespace
 
 std::string check_invariants(const State& state) {
-  for (const auto check : {check_agents, check_sessions, check_usages, check_operations}) {
+  for (const auto check :
+       {check_agents, check_sessions, check_members, check_usages, check_operations}) {
     if (auto wrong = check(state); !wrong.empty()) return wrong;
   }
   return {};

@@ -69,6 +69,11 @@ class Describe {
     for (const std::string_view field : fields) index.fields.push_back(position(field));
     info_.indexes.push_back(std::move(index));
   }
+  // For what few rows have and only memory is asked for: the others cost nothing.
+  void sparse_index(std::string_view name, std::initializer_list<std::string_view> fields) {
+    index(name, fields);
+    info_.indexes.back().sparse = true;
+  }
 
  private:
   std::uint16_t position(std::string_view field) const {

@@ -50,6 +50,7 @@ void describe(Describe<Session>& d) {
   d.field<&Session::last_access>("last_access", kVolatile);
   d.index("by_owner_name", {"access_key", "name"});
   d.index("by_status", {"status", "resource_group"});
+  d.sparse_index("by_session_group", {"session_group", "status"});
 }
 
 void describe(Describe<SessionGroup>& d) {

@@ -36,7 +36,9 @@ void append_index_value(std::string& out, const Value& value) {
 std::string index_key(const EntityInfo& entity, const IndexInfo& index, const void* row) {
   std::string out;
   for (const std::uint16_t field : index.fields) {
-    append_index_value(out, entity.fields[field].get(row));
+    const Value value = entity.fields[field].get(row);
+    if (index.sparse && out.empty() && value == Value(std::string())) return {};
+    append_index_value(out, value);
   }
   append_index_value(out, entity.fields[0].get(row));
   return out;

@@ -10,7 +10,7 @@ namespace bai {
 
 void append_index_value(std::string& out, const Value& value);
 
-// The indexed fields of `row`, then its key.
+// The indexed fields of `row`, then its key; empty when a sparse index leaves it out.
 std::string index_key(const EntityInfo& entity, const IndexInfo& index, const void* row);
 
 // Encodes leading index fields: `IndexPrefix{}.add("name").add(status)`.

@@ -116,11 +116,10 @@ std::vector<const Session*> State::live_members(std::string_view session_group) 
   std::vector<const Session*> members;
   for (const std::string_view status : EnumText<SessionStatus>::names) {
     if (is_terminal(*parse_enum<SessionStatus>(status))) continue;
-    table<Session>().for_each_in(index::kSessionByStatus, IndexPrefix{}.add(status).str(),
+    table<Session>().for_each_in(index::kSessionByGroup,
+                                 IndexPrefix{}.add(session_group).add(status).str(),
                                  [&](const Session& session) {
-                                   if (session.session_group == session_group) {
-                                     members.push_back(&session);
-                                   }
+                                   members.push_back(&session);
                                    return true;
                                  });
   }

@@ -21,7 +21,7 @@ inline constexpr std::size_t kKeypairByUser = 0;
 inline constexpr std::size_t kGrantByScope = 0;
 inline constexpr std::size_t kAgentByGroup = 0;
 inline constexpr std::size_t kImageByCanonical = 0;
-inline constexpr std::size_t kSessionByOwnerName = 0, kSessionByStatus = 1;
+inline constexpr std::size_t kSessionByOwnerName = 0, kSessionByStatus = 1, kSessionByGroup = 2;
 inline constexpr std::size_t kKernelBySession = 0, kKernelByAgent = 1;
 inline constexpr std::size_t kOperationByStatus = 0;
 }  // namespace index

@@ -64,9 +64,9 @@ class Table final : public AnyTable {
       if (old != nullptr) {
         const std::string before = index_key(*info_, info_->indexes[i], old->get());
         if (before == now) continue;
-        indexes_[i].erase(before);
+        if (!before.empty()) indexes_[i].erase(before);
       }
-      indexes_[i].put(now, key);
+      if (!now.empty()) indexes_[i].put(now, key);
     }
     rows_.put(key, std::move(row));
   }
@@ -75,7 +75,8 @@ class Table final : public AnyTable {
     const Ptr old = share(key);
     if (!old) return;
     for (std::size_t i = 0; i < indexes_.size(); ++i) {
-      indexes_[i].erase(index_key(*info_, info_->indexes[i], old.get()));
+      const std::string before = index_key(*info_, info_->indexes[i], old.get());
+      if (!before.empty()) indexes_[i].erase(before);
     }
     rows_.erase(key);
   }

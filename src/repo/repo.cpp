@@ -66,6 +66,7 @@ Schema make_schema() {
                                field->is(kOptional), fallback_of(*info, *field)});
     }
     for (const IndexInfo& index : info->indexes) {
+      if (index.sparse) continue;
       IndexSpec spec{fmt::format("{}_{}", info->table, index.name), {}, index.unique};
       for (const FieldInfo* field : stored_order(*info, index)) {
         spec.columns.push_back(column_of(*info, field->name));

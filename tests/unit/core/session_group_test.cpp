@@ -234,6 +234,81 @@ TEST_CASE("a session group stays while a session of it lives") {
   CHECK(w.session(running).session_group == "g1");  // what has ended says where it was
 }
 
+TEST_CASE("live members of a group are known through statuses, what is undone, and a restart") {
+  World w;
+  w.add_agent("a1");
+  for (const char* id : {"g1", "g2", "g"}) REQUIRE(w.ask(new_group(id)).has_value());
+  const auto in = [&](const char* name, const char* group) {
+    w.now = w.now + seconds(1);  // ids of one instant have no order
+    CreateSession request = World::request(name);
+    request.session_group = group;
+    return request;
+  };
+  const auto members = [&](std::string_view group) {
+    std::vector<SessionId> ids;
+    for (const Session* session : w.state().live_members(group)) ids.push_back(session->id);
+    return ids;
+  };
+  using Ids = std::vector<SessionId>;
+  const SessionId first = w.creating(in("first", "g1"), {"a1"});
+  const SessionId second = w.create(in("second", "g1"));
+  const SessionId other = w.create(in("other", "g2"));
+  w.create(World::request("in-none"));
+  CHECK(members("g1") == Ids{first, second});
+  CHECK(members("g2") == Ids{other});
+  CHECK(members("g").empty());
+  CHECK(members("").empty());
+  w.started(first);
+  REQUIRE(w.status(first) == SessionStatus::Running);
+  CHECK(members("g1") == Ids{first, second});
+  SUBCASE("what has ended is none") {
+    w.terminate(first);
+    REQUIRE(w.status(first) == SessionStatus::Terminating);
+    CHECK(members("g1") == Ids{first, second});
+    w.terminate(first, true);
+    w.terminate(second);
+    CHECK(members("g1").empty());
+    CHECK(members("g2") == Ids{other});
+    w.restart();
+    CHECK(members("g1").empty());
+    w.now = w.now + w.options.keep_ended;
+    w.input([](core::Context& ctx) { core::evict_ended(ctx); });
+    CHECK(w.state().find<Session>(second) == nullptr);
+    CHECK(members("g1").empty());
+    CHECK(members("g2") == Ids{other});
+  }
+  SUBCASE("an input that fails") {
+    const auto failed = w.input([&](core::Context& ctx) -> Status {
+      core::terminate(ctx, second, "user-requested", false);
+      CHECK(members("g1") == Ids{first});
+      REQUIRE(service::handle(ctx, w.caller(), in("third", "g2")).has_value());
+      CHECK(members("g2").size() == 2);
+      return fail(ErrorCode::Unavailable, "no");
+    });
+    CHECK_FALSE(failed.has_value());
+    CHECK(members("g1") == Ids{first, second});
+    CHECK(members("g2") == Ids{other});
+  }
+  SUBCASE("back to an earlier state") {
+    const State then = w.freeze();
+    w.terminate(second);
+    const SessionId third = w.create(in("third", "g2"));
+    CHECK(members("g1") == Ids{first});
+    CHECK(members("g2") == Ids{other, third});
+    CHECK(then.live_members("g1").size() == 2);
+    w.go_back(then);
+    CHECK(members("g1") == Ids{first, second});
+    CHECK(members("g2") == Ids{other});
+  }
+  SUBCASE("a restart") {
+    w.restart();
+    CHECK(members("g1") == Ids{first, second});
+    CHECK(members("g2") == Ids{other});
+    w.terminate(other);
+    CHECK(members("g2").empty());
+  }
+}
+
 TEST_CASE("who waits for a strict group is placed by its new rule, also after a restart") {
   Site site;
   auto action = new_group("g1");

@@ -30,6 +30,7 @@ Session random_session(Dice& dice, std::int64_t n) {
   session.name = kNames[dice.below(kNames.size())];
   session.status = static_cast<SessionStatus>(dice.below(EnumText<SessionStatus>::names.size()));
   session.resource_group = ResourceGroupName(dice.chance(50) ? "g1" : "g2");
+  session.session_group = kNames[dice.below(kNames.size())];
   return session;
 }
 
@@ -77,6 +78,15 @@ void compare(const Table<Session>& table, const Rows& rows, const Session& like)
   const auto at = by_hand(rows, [&](auto& s) { return s.status == like.status; }, group);
   CHECK(in_index(table, index::kSessionByStatus, status) == at);
   CHECK(table.count_in(index::kSessionByStatus, status) == at.size());
+
+  // Sparse: who is in no group is not in the index.
+  const std::string joined = IndexPrefix{}.add(like.session_group).str();
+  const auto members = by_hand(
+      rows,
+      [&](auto& s) { return !s.session_group.empty() && s.session_group == like.session_group; },
+      [](const Session& s) { return std::string(to_string(s.status)); });
+  CHECK(in_index(table, index::kSessionByGroup, joined) == members);
+  CHECK(table.count_in(index::kSessionByGroup, joined) == members.size());
 }
 
 }  // namespace
