@@ -6,25 +6,11 @@
 #include "http/text.hpp"
 #include "rest/context.hpp"
 #include "rest/fields.hpp"
+#include "rest/group_access.hpp"
 #include "rest/session_view.hpp"
 
 namespace bai::server {
 namespace {
-
-// Where the caller may run sessions, over all of his projects.
-std::set<ResourceGroupName> groups_of(const Snapshot& snapshot, const Caller& caller) {
-  std::set<ResourceGroupName> names;
-  snapshot.for_each<Project>([&](const Project& project) {
-    if (project.domain == caller.domain && snapshot.is_member(project.id, caller.user)) {
-      for (const auto* group :
-           snapshot.accessible_groups(project.domain, project.id, caller.access_key)) {
-        names.insert(group->name);
-      }
-    }
-    return true;
-  });
-  return names;
-}
 
 void list_agents(RestContext& api, ExchangePtr exchange) {
   const Snapshot& snapshot = *exchange->snapshot;

@@ -5,6 +5,7 @@
 
 #include "rest/context.hpp"
 #include "rest/fields.hpp"
+#include "rest/group_access.hpp"
 #include "rest/session_view.hpp"
 
 namespace bai::server {
@@ -75,10 +76,17 @@ std::string id_of(const ExchangePtr& exchange) {
   return fmt::format("{}/{}", exchange->params.get("group"), exchange->params.get("name"));
 }
 
+// Of resource groups that they can do nothing in callers learn as little as of those there are not.
+bool knows_group(const Snapshot& snapshot, const Caller& caller, const ResourceGroupName& group) {
+  if (snapshot.find<ResourceGroup>(group) == nullptr) return false;
+  return caller.role == UserRole::Superadmin || groups_of(snapshot, caller).contains(group);
+}
+
 void list_reservations(RestContext&, ExchangePtr exchange) {
   const Snapshot& snapshot = *exchange->snapshot;
   const std::string_view group = exchange->params.get("group");
-  const auto gaps = snapshot.reservation_gaps(ResourceGroupName(group));
+  const ResourceGroupName name(group);
+  const auto gaps = snapshot.reservation_gaps(name);
   Json items = Json::array();
   snapshot.for_each<Reservation>([&](const Reservation& row) {
     if (row.resource_group.view() == group && may_see(snapshot, exchange->caller, row)) {
@@ -86,6 +94,12 @@ void list_reservations(RestContext&, ExchangePtr exchange) {
     }
     return true;
   });
+  if (items.size() == 0 && !knows_group(snapshot, exchange->caller, name)) {
+    return exchange->fail({ErrorCode::NotFound,
+                           fmt::format("There is no resource group \"{}\"", group),
+                           "resource-group-not-found",
+                           {}});
+  }
   const auto total = static_cast<std::int64_t>(items.size());
   exchange->ok(Json::object({{"items", std::move(items)}, {"total", total}}));
 }

@@ -400,6 +400,34 @@ TEST_CASE("trusted proxies must be addresses") {
   CHECK_FALSE(RestApi::create(options, *world.manager, world.metrics).has_value());
 }
 
+TEST_CASE("of resource groups that there are not, or not for them, callers learn nothing") {
+  Json fixture = example_fixture();
+  Json::Array groups = fixture.find("resource_groups")->items();
+  groups.push_back(Json::object({{"name", "closed"}}));
+  fixture.set("resource_groups", Json(std::move(groups)));
+  World world({}, std::move(fixture));
+  const auto list = [&](const Keys& keys, const char* group) {
+    return world.call(keys, "GET", std::string("/resource-groups/") + group + "/reservations");
+  };
+  CHECK(list(kUser, "default").status == 200);
+  CHECK(list(kAdmin, "closed").status == 200);
+  const auto hidden = list(kUser, "closed");
+  for (const auto& answer : {list(kUser, "nowhere"), list(kAdmin, "nowhere"), hidden}) {
+    CHECK(answer.status == 404);
+    CHECK(answer.body.find("scaling-group_read_not-found") != std::string::npos);
+  }
+  CHECK(list(kUser, "nowhere").body.find("There is no resource group \\\"nowhere\\\"") !=
+        std::string::npos);
+  Json body = Json::object({{"name", "course"},
+                            {"agents", Json::object({{"a1", Json::object({{"cpu", 3}})}})},
+                            {"owners", Json(Json::Array{Json("domain/default")})},
+                            {"starts_at", to_iso8601(world.env.now())},
+                            {"ends_at", to_iso8601(world.env.now() + seconds(3600))}});
+  const auto made = world.call(kAdmin, "POST", "/resource-groups/nowhere/reservations", body);
+  CHECK(made.status == 404);
+  CHECK(made.body.find("scaling-group_read_not-found") != std::string::npos);
+}
+
 TEST_CASE("operators reserve amounts; owners see theirs and run in them") {
   World world;
   world.add_agent();
