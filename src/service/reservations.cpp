@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "core/reservations.hpp"
 #include "model/reservation.hpp"
@@ -43,6 +44,7 @@ Status check_owner(const State& state, const std::string& owner) {
   const auto kind = parse_enum<ScopeKind>(std::string_view(owner).substr(0, slash));
   const std::string scope = slash == std::string::npos ? "" : owner.substr(slash + 1);
   bool is_there = false;
+  std::string written = scope;  // ids are compared as text
   if (kind && !scope.empty()) {
     switch (*kind) {
       case ScopeKind::Domain:
@@ -51,6 +53,7 @@ Status check_owner(const State& state, const std::string& owner) {
       case ScopeKind::Project: {
         const auto id = parse_uuid<ProjectId>(scope);
         is_there = id && state.find<Project>(*id) != nullptr;
+        if (is_there) written = to_string(*id);
         break;
       }
       case ScopeKind::Keypair:
@@ -59,8 +62,13 @@ Status check_owner(const State& state, const std::string& owner) {
       case ScopeKind::User: {
         const auto id = parse_uuid<UserId>(scope);
         is_there = id && state.find<User>(*id) != nullptr;
+        if (is_there) written = to_string(*id);
         break;
       }
+    }
+    if (is_there && written != scope) {
+      return invalid(
+          fmt::format("owners: \"{}\" should be written \"{}\"", owner, usage_key(*kind, written)));
     }
     if (is_there) return {};
     return missing(fmt::format("owners: there is no {} \"{}\"", to_string(*kind), scope),
@@ -70,6 +78,20 @@ Status check_owner(const State& state, const std::string& owner) {
       "owners: \"{}\" should be like \"user/<id>\", \"project/<id>\", \"domain/<name>\" or "
       "\"keypair/<access key>\"",
       owner));
+}
+
+Status check_owners(const State& state, const std::vector<std::string>& owners) {
+  if (owners.empty() || owners.size() > kOwnersMax) {
+    return invalid(fmt::format("owners: must be 1 to {}", kOwnersMax));
+  }
+  std::set<std::string> seen;
+  for (const std::string& owner : owners) {
+    if (auto ok = check_owner(state, owner); !ok) return ok;
+    if (!seen.insert(owner).second) {
+      return invalid(fmt::format("owners: \"{}\" stands twice; name each owner once", owner));
+    }
+  }
+  return {};
 }
 
 // The most that reservations of the slot on the agent keep at any time of `row`'s window. It can
@@ -139,7 +161,8 @@ Status check_window(const Reservation& row, Timestamp now) {
   if (row.ends_at <= now) {
     return invalid(fmt::format("ends_at: {} is over", to_iso8601(row.ends_at)));
   }
-  if (row.ends_at - row.starts_at > kWindowMax) {
+  // From the later end, so that no time can be too far away to count with.
+  if (row.starts_at < row.ends_at - kWindowMax) {
     return invalid("ends_at: a reservation can last 366 days at most");
   }
   return {};
@@ -161,12 +184,7 @@ Status check_reservation(const State& state, const Reservation& row, Timestamp n
                    "resource-group-not-found");
   }
   if (auto ok = check_window(row, now); !ok) return ok;
-  if (row.owners.empty() || row.owners.size() > kOwnersMax) {
-    return invalid(fmt::format("owners: must be 1 to {}", kOwnersMax));
-  }
-  for (const std::string& owner : row.owners) {
-    if (auto ok = check_owner(state, owner); !ok) return ok;
-  }
+  if (auto ok = check_owners(state, row.owners); !ok) return ok;
   if (!row.agents.is_object() || row.agents.size() == 0 || row.agents.size() > kAgentsMax) {
     return invalid(
         fmt::format("agents: must be an object of 1 to {} agents, like {{\"a1\": {{\"cpu\": 4}}}}",

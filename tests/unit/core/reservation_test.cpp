@@ -1,6 +1,8 @@
 // Advance reservations: what may be reserved, who may use it, and when it goes away.
 #include <fmt/format.h>
 
+#include <limits>
+
 #include "core/reservations.hpp"
 #include "harness.hpp"
 #include "manager_site.hpp"
@@ -84,6 +86,14 @@ TEST_CASE("what cannot be reserved") {
     r.refused(with([](auto& a) { a.owners = {"someone"}; }), invalid, "owners: \"someone\"");
     r.refused(with([](auto& a) { a.owners.clear(); }), invalid, "owners:");
   }
+  SUBCASE("an owner that stands twice, or is not written as it is compared") {
+    r.refused(with([](auto& a) { a.owners = {"domain/default", a.owners[0], "domain/default"}; }),
+              invalid, "owners: \"domain/default\" stands twice; name each owner once");
+    std::string joined = World::id_of("user");
+    std::erase(joined, '-');
+    r.refused(with([&](auto& a) { a.owners = {"user/" + joined}; }), invalid,
+              "should be written \"user/" + World::id_of("user") + "\"");
+  }
   SUBCASE("a window that is reversed, over or endless") {
     r.refused(with([](auto& a) { std::swap(a.starts_at, a.ends_at); }), invalid, "not after");
     r.refused(with([](auto& a) { a.ends_at = a.starts_at; }), invalid, "not after");
@@ -94,6 +104,14 @@ TEST_CASE("what cannot be reserved") {
               invalid, "is over");
     r.refused(with([](auto& a) { a.ends_at = a.starts_at + seconds(367LL * 86'400); }), invalid,
               "366 days");
+    constexpr std::int64_t kFar = std::numeric_limits<std::int64_t>::max();
+    for (const std::int64_t from : {std::int64_t{0}, -kFar, -kFar - 1}) {
+      r.refused(with([&](auto& a) {
+                  a.starts_at = Timestamp{from};
+                  a.ends_at = Timestamp{kFar};
+                }),
+                invalid, "366 days");
+    }
   }
   SUBCASE("amounts that the agent does not have") {
     const auto amounts = [&](Json slots) {
@@ -156,6 +174,12 @@ TEST_CASE("rows of a fixture are checked the same way") {
   CHECK_FALSE(load("reversed", 100, 50, "1").has_value());
   CHECK_FALSE(load("over", -100, -50, "1").has_value());
   CHECK_FALSE(load("bad name", 0, 50, "1").has_value());
+  const auto twice = r.w.ask(LoadFixture{*Json::parse(
+      R"({"reservations": [{"id": "default/course", "owners": ["domain/default", "domain/default"]}]})")});
+  REQUIRE_FALSE(twice.has_value());
+  CHECK(
+      twice.error().message ==
+      "reservation default/course: owners: \"domain/default\" stands twice; name each owner once");
 }
 
 TEST_CASE("who may run in a reservation, and which") {
