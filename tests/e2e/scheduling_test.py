@@ -114,6 +114,58 @@ class Scheduling(unittest.TestCase):
         self.assertEqual(2, lone.returncode, lone)
         self.assertIn("--cluster-size", lone.stderr)
 
+    def start_agent(self, name):
+        agent = subprocess.Popen(
+            [os.path.join(BIN_DIR, "bai-local-agent"), "--manager", self.server.event_addr, "--id", name,
+             "--heartbeat-interval", "0.2", "--work-root", os.path.join(self.server.directory, f"kernels-{name}"),
+             "--slot", "cpu", "2", "--slot", "mem", "2g"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+        def end():
+            agent.kill()
+            agent.wait()
+        self.addCleanup(end)
+
+    def wait_for(self, condition, seconds=20):
+        end = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), end, "".join(self.server.lines))
+            time.sleep(0.02)
+
+    def test_a_strict_group_spreads_over_all_agents(self):
+        self.serve({})
+        for name in ("i-two", "i-three"):
+            self.start_agent(name)
+        alive = "/cluster/agents?status=ALIVE"
+        self.wait_for(lambda: self.user("GET", alive).json["total"] == 3)
+        made = self.user("POST", "/session-groups", {"id": "apart", "placement_enforcement": "strict"})
+        self.assertEqual(201, made.status, made)
+        admin = self.server.client(ADMIN)
+
+        def agent_of(session):
+            found = [item for item in admin("POST", "/compute-sessions/search", {}).json["items"]
+                     if item["id"] == session]
+            return [container["agent_id"] for container in found[0]["containers"]]
+
+        members = [self.create(f"apart-{i}", cpu="0.5", session_group="apart") for i in range(3)]
+        placed = [agent for session in members for agent in agent_of(session)]
+        self.assertEqual(["i-local", "i-three", "i-two"], sorted(placed))
+        held = [item["occupied_slots"]["cpu"] for item in self.user("GET", alive).json["items"]]
+        self.assertEqual(["0.5"] * 3, held)
+
+        one_more = self.create("one-more", cpu="0.5", session_group="apart", enqueueOnly=True)
+        why = f"/session/{one_more}/why"
+        self.wait_for(lambda: self.user("GET", why).json["pending"])
+        pending = self.user("GET", why).json["pending"]
+        self.assertEqual({"session-group": 3}, pending["rejected"], pending)
+        self.assertIn("session group apart asks for strict spread", pending["message"])
+        # There is room on every agent for whoever is in no group, or in another one.
+        self.create("in-none", cpu="0.5")
+        self.assertEqual("PENDING", self.status(one_more))
+        self.assertEqual(200, self.user("DELETE", f"/session/{members[1]}?forced=true").status)
+        self.user.wait_status(one_more, "RUNNING")
+        self.assertEqual(agent_of(members[1]), agent_of(one_more))
+
     def test_a_group_is_made_altered_and_deleted(self):
         self.serve({})
         path = "/session-groups/apart"
@@ -209,6 +261,55 @@ class Scheduling(unittest.TestCase):
         self.assertIn("course", listed.stdout)
         self.assertEqual(0, self.baictl(ADMIN, "reservation", "rm", "course").returncode)
         self.user.wait_status(outside, "RUNNING")
+
+
+    def test_reservations_that_cannot_be(self):
+        self.serve({})
+        admin = self.server.client(ADMIN)
+        path = "/resource-groups/default/reservations"
+        right = {"name": "course", "agents": {"i-local": {"cpu": "1.5"}}, "owners": ["user/admin@lablup.com"],
+                 "starts_at": moment(-1), "ends_at": moment(3600)}
+
+        def amounts(slots):
+            return {"agents": {"i-local": slots}}
+        for status, said, change in (
+                (400, "is not after starts_at", {"ends_at": moment(-2)}),
+                (400, "is not after starts_at", {"ends_at": right["starts_at"]}),
+                (400, "is over", {"starts_at": moment(-9), "ends_at": moment(-5)}),
+                (400, "366 days", {"ends_at": moment(367 * 86400)}),
+                (400, "366 days", {"starts_at": "1700-01-01T00:00:00Z", "ends_at": "2250-01-01T00:00:00Z"}),
+                (400, "starts_at", {"starts_at": "noon"}), (400, "ends_at", {"ends_at": None}),
+                (400, "negative", amounts({"cpu": -1})), (400, "positive", amounts({"cpu": 0})),
+                (400, "Unknown slot type", amounts({"gold": 1})), (400, "it has 2", amounts({"cpu": 3})),
+                (400, "names no slot", amounts({})), (400, "i-local", amounts(5)),
+                (400, "cpu", amounts({"cpu": "many"})), (404, "i-none", {"agents": {"i-none": {"cpu": 1}}}),
+                (400, "agents", {"agents": {}}), (400, "agents", {"agents": []}), (400, "owners", {"owners": []}),
+                (400, "owners", {"owners": ["ada"]}), (404, "nowhere", {"owners": ["domain/nowhere"]}),
+                (400, "stands twice", {"owners": ["domain/default", "domain/default"]}),
+                (400, "name", {"name": "a/b"})):
+            answer = admin("POST", path, right | change)
+            self.assertEqual((status, True), (answer.status, said in str(answer.json)), (change, answer))
+        self.assertEqual(0, admin("GET", path).json["total"])
+        self.assertEqual(201, admin("POST", path, right).status)
+        second = right | {"name": "second", "agents": {"i-local": {"cpu": 1}}}
+        answer = admin("POST", path, second)
+        self.assertEqual((400, True), (answer.status, "together" in str(answer.json)), answer)
+        after = admin("POST", path, second | {"starts_at": right["ends_at"], "ends_at": moment(7200)})
+        self.assertEqual(201, after.status, after)
+
+        # It is somebody else's; who may not use it does not see it either.
+        self.assertEqual(0, self.user("GET", path).json["total"])
+        config = {"resources": {"cpu": "1", "mem": "256m"}, "resource_opts": {"reservation": "course"}}
+        for target in ("/session", "/session/_/what-if"):
+            answer = self.user("POST", target, create_body("foreign", config=config))
+            self.assertEqual((403, True), (answer.status, "not yours to use" in str(answer.json)), answer)
+            config["resource_opts"] = {"reservation": "lecture"}
+            answer = self.user("POST", target, create_body("foreign", config=config))
+            self.assertEqual((404, True), (answer.status, "lecture" in str(answer.json)), answer)
+            config["resource_opts"] = {"reservation": "course"}
+        for client in (self.user, admin):
+            unknown = client("GET", "/resource-groups/nowhere/reservations")
+            self.assertEqual((404, "scaling-group_read_not-found"), (unknown.status, unknown.json["error_code"]))
 
 
 class NamedAgents(unittest.TestCase):
