@@ -255,6 +255,15 @@ class Api(unittest.TestCase):
             answer = self.user("POST", "/session", create_body("unknown-1", **change))
             self.assertEqual(wanted, answer.problem(), change)
 
+    def test_dependencies_that_cannot_be(self):
+        nobody = "00000000-0000-0000-0000-000000000001"
+        for target in ("/session", "/session/_/create", "/session/_/what-if"):
+            for on, status, said in ((nobody, 404, f"dependencies: there is no session {nobody}"),
+                                     ("itself", 400, "dependencies: 'itself' is no session id")):
+                answer = self.user("POST", target, create_body("itself", dependencies=[on]))
+                self.assertEqual((status, True), (answer.status, said in str(answer.json)), (target, on, answer))
+        self.assertEqual(404, self.user("GET", "/session/itself").status)
+
     def test_callbacks_are_refused(self):
         answer = self.user("POST", "/session",
                            create_body("sess-callback", callback_url="http://127.0.0.1:1/x"))

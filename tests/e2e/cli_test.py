@@ -73,6 +73,10 @@ class Commands(unittest.TestCase):
         self.assertIn("domains[0]", result.stderr)
         result = load(self.write("unknown.json", json.dumps({"dragons": []})))
         self.assertIn("dragons", result.stderr)
+        # Sessions have a life of their own, so nothing can come in that waits for itself.
+        itself = "00000000-0000-0000-0000-000000000001"
+        result = load(self.write("ring.json", json.dumps({"sessions": [{"id": itself, "dependencies": [itself]}]})))
+        self.assertEqual((1, True), (result.returncode, 'no table "sessions" to load' in result.stderr), result)
         result = load(self.write("notjson.json", "{"))
         self.assertIn("notjson.json", result.stderr)
 

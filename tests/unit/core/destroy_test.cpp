@@ -44,6 +44,9 @@ TEST_CASE("dependencies must exist") {
   const auto result = w.ask(request);
   REQUIRE_FALSE(result.has_value());
   CHECK(result.error().code == ErrorCode::NotFound);
+  CHECK(result.error().message ==
+        "dependencies: there is no session 00000000-0000-0000-0000-000000000000");
+  CHECK(w.state().table<Session>().size() == 0);
 }
 
 TEST_CASE("recursive: everything that depends on it, however far, and nothing else") {

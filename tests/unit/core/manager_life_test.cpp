@@ -7,6 +7,7 @@
 #include "forwarding_storage.hpp"
 #include "harness.hpp"
 #include "manager_site.hpp"
+#include "repo/rows.hpp"
 
 namespace bai::test {
 
@@ -149,6 +150,56 @@ TEST_CASE("a planner that does not see what forbids a placement plans ever more 
   CHECK(asked->reason.message == told->message);
   REQUIRE(site.ask(DestroySession{.id = first}).has_value());
   CHECK(site.becomes(second, SessionStatus::Running, seconds(10)));  // woken by the change
+}
+
+TEST_CASE("rows of storage that wait for each other, for themselves or for nobody never start") {
+  Site site;
+  CreateSession large = World::request("large");
+  large.slots.set("cpu", Amount{8000});  // those behind it wait
+  REQUIRE(site.ask(large).has_value());
+  std::vector<SessionId> ids;
+  for (const char* name : {"ring-1", "ring-2", "itself", "behind", "nobodys"}) {
+    ids.push_back(site.create(name, kLocalImage));
+  }
+  site.env.advance(seconds(1));
+  site.crash();
+  const EntityInfo& info = entity_info<Session>();
+  const auto depend = [&](const SessionId& session, const SessionId& on) {
+    auto record = site.rows->get(repo::table_of(info.kind), Value(to_string(session)));
+    REQUIRE((record.has_value() && record->has_value()));
+    Row row = (*record)->row;
+    row[repo::column_of(info, "dependencies")] = Value("[\"" + to_string(on) + "\"]");
+    REQUIRE(site.rows->commit({{}, {Put{repo::table_of(info.kind), std::move(row)}}}).has_value());
+  };
+  depend(ids[0], ids[1]);
+  depend(ids[1], ids[0]);
+  depend(ids[2], ids[2]);
+  depend(ids[3], ids[0]);
+  SessionId nobody;
+  nobody.bytes.fill(7);
+  depend(ids[4], nobody);
+  site.open();
+  site.env.advance(seconds(5));
+  const char* said[] = {"wait for each other", "wait for each other", "wait for each other",
+                        "wait for each other", "does not exist"};
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    CAPTURE(i);
+    CHECK(site.status(ids[i]) == SessionStatus::Pending);
+    WhatIf question;
+    question.waiting = ids[i];
+    const auto asked = site.ask(question);
+    REQUIRE(asked.has_value());
+    CHECK_FALSE(asked->starts_now);
+    CHECK(asked->reason.code == "never");
+    CHECK_MESSAGE(asked->reason.message.find(said[i]) != std::string::npos, asked->reason.message);
+    CHECK(asked->reason.expected_start.ns == 0);
+  }
+  // All of a ring end when one of them does, and nobody twice.
+  const auto ended = site.ask(DestroySession{.id = ids[0], .recursive = true});
+  REQUIRE(ended.has_value());
+  CHECK(ended->ended.size() == 3);
+  CHECK(site.ask(DestroySession{.id = ids[2], .recursive = true})->ended.size() == 1);
+  CHECK(site.manager->check_invariants() == "");
 }
 
 TEST_CASE("ended sessions leave the memory in time, and a restart does not bring them back") {
