@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping
 
-from .errors import InvalidArgument
+from .errors import BaiError, InvalidArgument
 from .values import DEFAULT_IMAGE, a_list, a_mapping, command
 
 if TYPE_CHECKING:
@@ -20,6 +20,13 @@ def _amounts(given: Mapping[str, Any]) -> Dict[str, Any]:
     wanted = dict(a_mapping(given["slots"], "slots", "amounts")) if "slots" in given else {}
     wanted.update({slot: given[name] for name, slot in _AMOUNTS.items() if name in given})
     return wanted if wanted or "kernel_slots" in given else {"cpu": 1}
+
+
+def _dependency(session: Any, session_id: "Callable[[Any], str]") -> str:
+    try:
+        return session_id(session)
+    except BaiError as error:
+        raise type(error)(f"dependencies: {error}", error.kind) from None
 
 
 def session_request(arguments: Mapping[str, Any], user: "User", number: int,
@@ -49,5 +56,6 @@ def session_request(arguments: Mapping[str, Any], user: "User", number: int,
     if "agents" in request:
         request["agents"] = a_list(request["agents"], "agents", "ids")
     if "dependencies" in request:
-        request["dependencies"] = [session_id(one) for one in a_list(request["dependencies"], "dependencies", "sessions")]
+        request["dependencies"] = [_dependency(one, session_id)
+                                   for one in a_list(request["dependencies"], "dependencies", "sessions")]
     return request

@@ -7,7 +7,7 @@ import pytest
 
 import bai_manager
 from bai_manager import (AgentSpec, AlreadyExists, BaiError, Cluster, Conflict, InvalidArgument, NotFound, Policy,
-                         QuotaExceeded, Selector, Unavailable, Validator)
+                         PermissionDenied, QuotaExceeded, Selector, Unavailable, Validator)
 
 SUBMIT = [
     ({"cpu": -1}, "negative"), ({"cpu": "many"}, "cpu"), ({"cpu": float("nan")}, "cpu"), ({"cpu": float("inf")}, "finite"),
@@ -143,6 +143,93 @@ def test_quotas(cluster):
     cluster.submit(cpu=100)
     with pytest.raises(QuotaExceeded):
         cluster.submit(cpu=100)
+
+
+def test_dependencies_that_cannot_be(cluster):
+    nobody = "00000000-0000-0000-0000-00000000beef"
+    for named in ("itself", "later", nobody):
+        for ask in (cluster.submit, cluster.what_if):
+            with pytest.raises(NotFound) as caught:
+                ask(cpu=1, name="itself", dependencies=[named])
+            assert "dependencies: " in str(caught.value) and named in str(caught.value)
+            assert caught.value.kind == "session-not-found"
+    with pytest.raises(InvalidArgument, match="dependencies: .*not 5"):
+        cluster.submit(cpu=1, dependencies=[5])
+    # Two that would wait for each other: neither is there when the other one is asked for.
+    ring = [{"cpu": 1, "name": "ring-1", "dependencies": ["ring-2"]}, {"cpu": 1, "name": "ring-2", "dependencies": ["ring-1"]}]
+    answers = cluster.submit_many(ring, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [NotFound, NotFound] and cluster.sessions() == []
+    with pytest.raises(InvalidArgument, match='no table "sessions" to load'):
+        cluster.load({"sessions": [{"name": "ring-1"}]})
+
+
+def test_reservations_that_cannot_be(make_cluster):
+    cluster = make_cluster(agents=[{"cpu": 4}])
+    start = cluster.now
+
+    def moment(seconds):
+        return (start + datetime.timedelta(seconds=seconds)).isoformat()
+    right = {"resource_group": "default", "name": "course", "agents": {"agent-1": {"cpu": "3"}},
+             "owners": [f"user/{cluster.default_user.id}"], "starts_at": moment(0), "ends_at": moment(3600)}
+
+    def reserve(**changes):
+        return cluster.load({"reservations": [{**right, **changes}]})
+
+    for said, changes in (
+            ("is not after starts_at", {"ends_at": moment(-1)}), ("is not after starts_at", {"ends_at": moment(0)}),
+            ("is over", {"starts_at": moment(-9), "ends_at": moment(-5)}), ("366 days", {"ends_at": moment(367 * 86400)}),
+            ("366 days", {"starts_at": "1700-01-01T00:00:00Z", "ends_at": "2250-01-01T00:00:00Z"}),
+            ("starts_at", {"starts_at": "noon"}), ("ends_at", {"ends_at": None}), ("agent-9", {"agents": {"agent-9": {"cpu": 1}}}),
+            ("negative", {"agents": {"agent-1": {"cpu": -1}}}), ("positive", {"agents": {"agent-1": {"cpu": 0}}}),
+            ('Unknown slot type "gold"', {"agents": {"agent-1": {"gold": 1}}}), ("it has 4", {"agents": {"agent-1": {"cpu": 5}}}),
+            ("names no slot", {"agents": {"agent-1": {}}}), ("agent-1", {"agents": {"agent-1": 5}}),
+            ("agents", {"agents": {}}), ("owners", {"owners": []}), ("owners", {"owners": ["ada"]}),
+            ("nowhere", {"owners": ["domain/nowhere"]}), ("stands twice", {"owners": ["domain/default"] * 2}),
+            ("should be written", {"owners": [right["owners"][0].replace("-", "")]}),
+            ("nowhere", {"resource_group": "nowhere"}), ("name", {"name": "a/b"}), ("colour", {"colour": "red"})):
+        with pytest.raises((InvalidArgument, NotFound)) as caught:
+            reserve(**changes)
+        assert said in str(caught.value), changes
+    assert reserve() == (1, 0)
+    with pytest.raises(InvalidArgument, match="together"):
+        reserve(name="second", agents={"agent-1": {"cpu": "2"}}, starts_at=moment(3599), ends_at=moment(7200))
+    assert reserve(name="second", agents={"agent-1": {"cpu": "2"}}, starts_at=moment(3600), ends_at=moment(7200)) == (1, 0)
+
+
+def test_whose_reservation_it_is_and_what_becomes_of_it(make_cluster):
+    cluster = make_cluster(agents=[{"cpu": 4}, {"cpu": 1}])
+    end = (cluster.now + datetime.timedelta(seconds=3600)).isoformat()
+    cluster.load({"reservations": [{
+        "resource_group": "default", "name": "course", "agents": {"agent-1": {"cpu": "3", "mem": "1g"}},
+        "owners": [f"user/{cluster.default_user.id}"], "starts_at": cluster.now.isoformat(), "ends_at": end}]})
+    stranger = cluster.user("ada")
+    inside = {"cpu": 2, "duration": 100, "timeout": 200, "resource_opts": {"reservation": "course"}}
+    for ask in (lambda: stranger.submit(**inside), lambda: cluster.what_if(user=stranger, **inside)):
+        with pytest.raises(PermissionDenied, match="not yours to use"):
+            ask()
+    with pytest.raises(NotFound, match='no reservation "lecture"'):
+        cluster.submit(cpu=1, resource_opts={"reservation": "lecture"})
+    for wrong in (5, "", ["course"]):
+        with pytest.raises(InvalidArgument, match="resource_opts.reservation"):
+            cluster.submit(cpu=1, resource_opts={"reservation": wrong})
+    assert cluster.what_if(**inside).agents == {"main1": "agent-1"}
+    # The agent goes, and with it what was reserved: its owner waits, and is told why.
+    cluster.fail_agent("agent-1")
+    assert cluster.run_until(lambda: cluster.agent("agent-1").status == "LOST", 600)
+    waiting = cluster.submit(**inside)
+    cluster.advance(5)
+    why = cluster.why(waiting, fresh=True)
+    assert why.status == "PENDING" and why.code and why.message
+    cluster.restore_agent("agent-1")
+    assert cluster.run_until(lambda: cluster.session(waiting).status == "RUNNING", 300)
+    # Who still waits in it when it is over is told so, and nobody else can begin to.
+    late = cluster.submit(cpu=3, duration=100, timeout=200, resource_opts={"reservation": "course"})
+    cluster.fail_agent("agent-1")
+    cluster.advance(4000)
+    why = cluster.why(late, fresh=True)
+    assert why.status == "PENDING" and "reservation" in why.message and "course" in why.message
+    with pytest.raises((InvalidArgument, NotFound), match="course"):
+        cluster.submit(**inside)
 
 
 def test_some_of_many_are_refused(cluster):
