@@ -261,10 +261,16 @@ void preemption_unsteady(benchmark::State& state, const char* order) {
 }
 
 // Nine projects hold what they lend each other; one wants back what some of them have borrowed.
-void reclaim(benchmark::State& state, std::int64_t borrowing) {
-  FullCluster cluster(state.range(0), settings(QueueDiscipline::SkipAhead), false,
+// `in_racks`: as above.
+void reclaim(benchmark::State& state, std::int64_t borrowing, std::int64_t kernels = 1,
+             bool in_racks = false) {
+  ResourceGroup group = settings(QueueDiscipline::SkipAhead);
+  if (in_racks) {
+    group.policy_options = Json::object({{"topology", Json(Json::Array{Json("rack")})}});
+  }
+  FullCluster cluster(state.range(0), group, false,
                       {.mixed = true, .projects = 9, .borrowing = borrowing});
-  cluster.wait(20);
+  cluster.wait(20, 0, kernels);
   run(state, cluster);
 }
 
@@ -296,6 +302,7 @@ BENCHMARK_CAPTURE(preemption_mixed, smallest, "smallest-resources", 1)->Apply(fe
 BENCHMARK_CAPTURE(preemption_unsteady, smallest, "smallest-resources")->Apply(few);
 BENCHMARK_CAPTURE(reclaim, one_borrows, 1)->Apply(few);
 BENCHMARK_CAPTURE(reclaim, all_borrow, 9)->Apply(few);
+BENCHMARK_CAPTURE(reclaim, gang_in_rack, 9, 8, true)->Apply(few);
 BENCHMARK_CAPTURE(preemption_mixed, gang_of_8, "oldest", 8)->Apply(few);
 BENCHMARK_CAPTURE(preemption_mixed, gang_in_rack, "oldest", 8, true)->Apply(few);
 BENCHMARK_CAPTURE(preemption_mixed, gang_in_rack_fewest, "fewest-sessions", 8, true)->Apply(few);

@@ -171,9 +171,9 @@ class GroupPass {
   std::optional<Evicting> make_room_close(const Waiting& waiting, const CohortShare* reclaims,
                                           AgentFilter& filter,
                                           const std::vector<Preemption::Victim>& claimed);
-  GangRooms rooms_at_most(const Waiting& waiting, const CohortShare* reclaims,
-                          const AgentFilter& filter, const std::vector<Preemption::Victim>& claimed,
-                          std::size_t levels, bool& is_bounded);
+  GangRooms rooms_at_most(const Waiting& waiting, const AgentFilter& filter,
+                          const std::vector<Preemption::Victim>& claimed, std::size_t levels,
+                          bool& is_bounded);
   std::optional<Evicting> make_room_within(const Waiting& waiting, const CohortShare* reclaims,
                                            AgentFilter& filter,
                                            const std::vector<Preemption::Victim>& claimed);

@@ -61,6 +61,15 @@ std::vector<Chance> chances(std::size_t domains, std::size_t level,
   return heap;
 }
 
+// The least that can go, in order, where somebody goes who comes not before `first`: whoever else
+// goes is of those who leave anyway, and without one of them what goes is more.
+std::vector<VictimKey> least_with(std::span<const VictimKey> leave, const VictimKey& first) {
+  const auto before = std::ranges::lower_bound(leave, first);
+  std::vector<VictimKey> least(leave.begin(), before);
+  least.push_back(first);
+  return least;
+}
+
 }  // namespace
 
 bool GroupPass::preempt(const Waiting& waiting, const CohortShare* reclaims) {
@@ -152,19 +161,21 @@ std::optional<GroupPass::Evicting> GroupPass::make_room(const Waiting& waiting,
 
 // What there is in domains when all are ended who may be, as far as amounts go. `is_bounded`: it is
 // known who would go first in each.
-GangRooms GroupPass::rooms_at_most(const Waiting& waiting, const CohortShare* reclaims,
-                                   const AgentFilter& filter,
+GangRooms GroupPass::rooms_at_most(const Waiting& waiting, const AgentFilter& filter,
                                    const std::vector<Preemption::Victim>& claimed,
                                    std::size_t levels, bool& is_bounded) {
-  const auto only = only_on(waiting, view_.request(waiting.session).requirements.front(), filter);
-  is_bounded = reclaims == nullptr && !only;
+  std::vector<AgentIndex> named;
+  is_bounded = true;
+  for (const Requirement& requirement : view_.request(waiting.session).requirements) {
+    const auto only = only_on(waiting, requirement, filter);
+    if (!only) break;
+    is_bounded = false;
+    named.insert(named.end(), only->begin(), only->end());
+  }
+  // Who leaves anyway counts twice then: once more than there can be, but that is a bound, too.
   if (is_bounded) return rooms_for(waiting, filter, levels, true);
   const Attempt attempt(ledger_);
-  if (reclaims != nullptr) {
-    preemption_->release_eligible(claimed);
-  } else {
-    preemption_->release_eligible_on(*only);
-  }
+  preemption_->release_eligible_on(named, claimed);
   return rooms_for(waiting, filter, levels);
 }
 
@@ -175,10 +186,20 @@ std::optional<GroupPass::Evicting> GroupPass::make_room_close(
   memory_.topology.follow(group_.agents, policies_.topology);
   const std::size_t levels = demanded_level(waiting).value_or(policies_.topology.size() - 1) + 1;
   bool is_bounded = false;
-  const GangRooms most = rooms_at_most(waiting, reclaims, filter, claimed, levels, is_bounded);
+  const GangRooms most = rooms_at_most(waiting, filter, claimed, levels, is_bounded);
   std::optional<GangRooms> now;
-  if (is_bounded) now.emplace(rooms_for(waiting, filter, levels));
   const bool by_cost = counts_cost(policies_.preemption);
+  // How little it costs where quota is taken back is not known before it was tried.
+  if (is_bounded && !(by_cost && reclaims != nullptr)) {
+    now.emplace(rooms_for(waiting, filter, levels));
+  }
+  const auto keys_of = [&](std::span<const Preemption::Victim> victims) {
+    std::vector<VictimKey> keys;
+    for (const Preemption::Victim victim : victims) keys.push_back(preemption_->key(victim));
+    return keys;
+  };
+  std::vector<VictimKey> leave = keys_of(claimed);
+  std::ranges::sort(leave);
   std::optional<Evicting> best;
   for (std::size_t level = 0; level < levels && !best; ++level) {
     const auto domains = memory_.topology.domains(level);
@@ -188,10 +209,13 @@ std::optional<GroupPass::Evicting> GroupPass::make_room_close(
       std::ranges::pop_heap(heap, std::greater<>());
       const Chance one = heap.back();
       heap.pop_back();
-      if (best && one.ends_some &&
-          (by_cost ? found >= kDomainsTried
-                   : preemption_->key(best->victims.front()) < one.first)) {
-        break;
+      if (best && now && by_cost && one.ends_some && found >= kDomainsTried) break;
+      if (best && now && !by_cost) {
+        const auto least = least_with(leave, most.first(level, one.domain));
+        const auto so_far = keys_of(best->victims);
+        if (one.ends_some && so_far < least) break;
+        // Nobody but those who leave anyway has to go there, and no fewer of them cover the quota.
+        if (!one.ends_some && so_far <= leave && so_far <= least) continue;
       }
       domain_ = &domains[one.domain].agents;
       filter.is_domain = true;

@@ -165,23 +165,14 @@ void Preemption::release_leaving() {
   for (const Victim v : claimed_) shift(v, -1);
 }
 
-void Preemption::collect_all() {
-  if (std::exchange(has_all_, true)) return;
-  for (const auto& [key, held] : group_.held) candidate(held->session);
-}
-
-void Preemption::release_eligible(std::span<const Victim> except) {
-  collect_all();
-  for (Victim v = 0; v < candidates_.size(); ++v) {
-    if (may_be_taken(candidates_[v]) && std::ranges::find(except, v) == except.end()) shift(v, -1);
-  }
-}
-
-void Preemption::release_eligible_on(std::span<const AgentIndex> agents) {
+void Preemption::release_eligible_on(std::span<const AgentIndex> agents,
+                                     std::span<const Victim> except) {
   std::vector<Victim> victims;
   for (const AgentIndex agent : agents) {
     for (const Victim v : victims_on(agent)) {
-      if (may_be_taken(candidates_[v])) victims.push_back(v);
+      if (may_be_taken(candidates_[v]) && std::ranges::find(except, v) == except.end()) {
+        victims.push_back(v);
+      }
     }
   }
   std::ranges::sort(victims);

@@ -45,10 +45,9 @@ class Preemption {
   // before this ends.
   void release_leaving();
   void shift(Victim victim, int sign);  // given back (-1), or held again (1)
-  // All that may be ended, except these; or of them those on these agents.
-  void release_eligible(std::span<const Victim> except);
-  void release_eligible_on(std::span<const AgentIndex> agents);
-  // What can come free where no quota is taken back.
+  // All that may be ended on these agents, except those.
+  void release_eligible_on(std::span<const AgentIndex> agents, std::span<const Victim> except);
+  // What can come free.
   VictimIndex::Stakes stakes(const Requirement& requirement, std::uint32_t container_limit) {
     return group_.victims.stakes(question(requirement, container_limit));
   }
@@ -107,7 +106,6 @@ class Preemption {
   bool may_be_taken(const Candidate& candidate) const;
   bool yields(const Session& row, Timestamp& due) const;
   bool consider_on(std::span<const AgentIndex> agents, Timestamp& due);
-  void collect_all();
   // preemption_quota.cpp
   bool consider_borrowers(const CohortShare& reclaims, std::span<const Requirement> requirements,
                           std::uint32_t container_limit, Timestamp& due);
@@ -138,7 +136,6 @@ class Preemption {
   std::unordered_map<SessionId, std::optional<Victim>> known_;  // sessions looked at
   std::unordered_map<AgentIndex, std::vector<Victim>> on_agent_;
   std::optional<std::vector<Victim>> leaving_;
-  bool has_all_ = false;  // candidates of the resource group
   std::vector<Victim> claimed_;
   const PendingSession* session_ = nullptr;  // for whom
   bool by_priority_ = false;

@@ -1,5 +1,6 @@
 // Whom gangs end that are kept together, against trying every domain: each as if only its agents
 // were designated, by a planner that knows nothing of domains.
+#include <array>
 #include <cmath>
 #include <optional>
 #include <set>
@@ -29,10 +30,15 @@ struct Found {
 // Racks with agents that come, go and move, on which sessions run; gangs want to be in one rack or
 // row.
 struct Yard {
-  explicit Yard(std::uint64_t seed) : draw(seed) {
+  // `lends`: projects share what they own, and gangs take back what is theirs.
+  explicit Yard(std::uint64_t seed, bool lends = false) : draw(seed) {
+    if (lends) {
+      for (auto& project : own) project = {draw(5, 40), draw(20, 160)};
+      own.back() = {draw(60, 200), 1000};
+    }
     selector = draw(0, 1) == 0 ? "concentrated" : "dispersed";
     const char* orders[] = {"oldest", "newest", "fewest-sessions", "smallest-resources"};
-    rules = Json::object({{"order", orders[draw(0, 3)]}, {"enabled", true}});
+    rules = Json::object({{"order", orders[draw(0, 3)]}, {"enabled", !lends || draw(0, 2) == 0}});
     if (draw(0, 1) == 0) rules.set("min_runtime_s", draw(1, 30));
     if (draw(0, 1) == 0) rules.set("victim_scope", "resource-group");
     if (draw(0, 2) == 0) containers = draw(2, 6);
@@ -56,6 +62,40 @@ struct Yard {
     if (containers > 0) group.policy_options.set("max_container_count", containers);
     if (in_racks) {
       group.policy_options.set("topology", Json(Json::Array{Json("rack"), Json("row")}));
+    }
+    for (std::size_t p = 0; p < own.size() && own[0]; ++p) {
+      Project row;
+      row.id = project(static_cast<std::int64_t>(p) + 1);
+      row.name = "p" + std::to_string(p + 1);
+      row.cohort = "c";
+      row.total_resource_slots =
+          slots({{"cpu", std::to_string(own[p]->first)}, {"mem", std::to_string(own[p]->second)}});
+      to.changes.insert(std::move(row));
+    }
+  }
+
+  static ProjectId project(std::int64_t number) {
+    return numbered<ProjectId>(static_cast<std::uint64_t>(number));
+  }
+
+  // What the projects hold together with these sessions.
+  void use(World& of, const Rows& on, const std::set<SessionId>& without = {}) const {
+    if (!own[0]) return;
+    std::map<ProjectId, SlotMap> used;
+    for (const auto& [id, kernel] : on.kernels) {
+      if (without.contains(kernel.session)) continue;
+      used[on.sessions.at(kernel.session).project] += kernel.occupied_slots;
+    }
+    for (std::size_t p = 0; p < own.size(); ++p) {
+      const ProjectId id = project(static_cast<std::int64_t>(p) + 1);
+      Usage row;
+      row.id = usage_key(ScopeKind::Project, to_string(id));
+      row.slots = used[id];
+      if (of.state.find<Usage>(row.id) == nullptr) {
+        of.changes.insert(row);
+      } else {
+        of.changes.update<Usage>(row.id, [&](Usage& u) { u.slots = row.slots; });
+      }
     }
   }
 
@@ -95,6 +135,7 @@ struct Yard {
     session.job_priority = draw(0, 3);
     session.is_preemptible = draw(0, 5) > 0;
     session.user = numbered<UserId>(static_cast<std::uint64_t>(draw(1, 4) / 4 + 1));
+    if (own[0]) session.project = project(draw(0, 6) / 3 + 1);
     if (rows.group && draw(0, 9) == 0) session.session_group = "g1";
     for (std::int64_t k = draw(0, 3) == 0 ? draw(2, 3) : 1; k > 0; --k) {
       Kernel kernel;
@@ -132,6 +173,7 @@ struct Yard {
     Session& row = gang.session;
     row.cluster_mode = ClusterMode::MultiNode;
     row.job_priority = draw(1, 4);
+    if (own[0]) row.project = project(3 - draw(0, 6) / 3);
     if (draw(0, 1) == 0) row.resource_opts.set("topology", draw(0, 1) == 0 ? "rack" : "row");
     if (rows.group && draw(0, 2) == 0) row.session_group = "g1";
     if (draw(0, 7) == 0) {
@@ -191,9 +233,15 @@ struct Yard {
     const auto has_left = [&](const SessionId& id) {
       return !ends && on.sessions.at(id).status == SessionStatus::Terminating;
     };
+    std::set<SessionId> left;
     for (const auto& [id, row] : on.sessions) {
-      if (!has_left(id)) other.changes.insert(row);
+      if (has_left(id)) {
+        left.insert(id);
+      } else {
+        other.changes.insert(row);
+      }
     }
+    use(other, on, left);
     for (const auto& [id, row] : on.kernels) {
       if (!has_left(row.session)) other.changes.insert(row);
     }
@@ -212,7 +260,9 @@ struct Yard {
     for (const Kernel& kernel : gang.kernels) other.changes.insert(kernel);
     const Plan plan = other.plan(now);
     if (plan.placements.empty()) return std::nullopt;
-    return found_of(plan.placements.front());
+    Found found = found_of(plan.placements.front());
+    if (!ends && !found.victims.empty()) return std::nullopt;
+    return found;
   }
 
   // In the order of the rules.
@@ -326,6 +376,7 @@ struct Yard {
   Rows rows;
   std::string selector;
   Json rules;
+  std::array<std::optional<std::pair<std::int64_t, std::int64_t>>, 3> own;  // cores, memory
   std::int64_t containers = 0, now = kNow;
   std::uint64_t last_kernel = 1'000'000;
 };
@@ -341,6 +392,7 @@ void compare_pass(Yard& yard, Counts& counts) {
     yard.world.changes.insert(gang.session);
     for (const Kernel& kernel : gang.kernels) yard.world.changes.insert(kernel);
   }
+  yard.use(yard.world, yard.rows);
   const Plan plan = yard.world.plan(yard.now);
   CHECK(plan.errors.empty());
   Rows then = yard.rows;
@@ -389,6 +441,22 @@ TEST_CASE("whom a gang ends within a domain is whom trying all domains finds") {
   CHECK(counts.several > 20);
   CHECK(counts.placed > 20);
   CHECK(counts.waited > 40);
+}
+
+TEST_CASE("whom a gang ends within a domain to take back quota is whom trying all domains finds") {
+  Counts counts;
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    CAPTURE(seed);
+    Yard yard(seed, true);
+    for (int step = 0; step < 8; ++step) {
+      CAPTURE(step);
+      yard.step();
+      compare_pass(yard, counts);
+    }
+  }
+  MESSAGE(counts.preempted << " " << counts.several << " " << counts.placed << " "
+                           << counts.waited);
+  CHECK(counts.preempted > 40);
 }
 
 TEST_CASE("of many racks where few have to go those with the most room are tried") {

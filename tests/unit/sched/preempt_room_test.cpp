@@ -1,4 +1,5 @@
 // Preemption beside the rules that bind placements: topology, promises, reservations, groups.
+#include <array>
 #include <set>
 
 #include "sched/preemption.hpp"
@@ -373,7 +374,7 @@ TEST_CASE("what victims hold of a slot that their agent has lost comes free for 
     Timestamp due;
     CHECK(preemption.consider(session, {}, nullptr, true, due));
     preemption.release_leaving();
-    preemption.release_eligible({});
+    preemption.release_eligible_on(std::array{lost}, {});
     CHECK_FALSE(group.agents.has_slot(lost, memory));
     CHECK(group.agents.free(lost, memory) == 0);
     ledger.rollback(0);
