@@ -94,6 +94,31 @@ class FullCluster {
     changes_.push_back(inserted(std::move(row)));
   }
 
+  // One second later, when nothing has happened.
+  std::size_t wait_on() {
+    planner_.feed({++version_}, changes_);
+    changes_.clear();
+    return planner_.plan(now(), 1).placements.size();
+  }
+
+  // The same when a session has made room for one that ends when it would have.
+  std::size_t relieve() {
+    const std::size_t at = random_() % running_.size();
+    Running& gone = running_[at];
+    changes_.push_back({EntityKind::Session, gone.session, nullptr, false});
+    changes_.push_back({EntityKind::Kernel, gone.kernel, nullptr, false});
+    Session row = *gone.session;
+    row.id = numbered<SessionId>(++last_id_);
+    Kernel kernel = *gone.kernel;
+    kernel.id = numbered<KernelId>(++last_id_);
+    kernel.session = row.id;
+    gone.session = std::make_shared<const Session>(std::move(row));
+    gone.kernel = std::make_shared<const Kernel>(std::move(kernel));
+    changes_.push_back({EntityKind::Session, nullptr, gone.session, false});
+    changes_.push_back({EntityKind::Kernel, nullptr, gone.kernel, false});
+    return wait_on();
+  }
+
   // One second later, when somebody else runs in place of a session.
   std::size_t step() {
     if (version_ > 0) {
@@ -228,6 +253,16 @@ void backfill(benchmark::State& state, QueueDiscipline discipline, bool explain)
   run(state, cluster);
 }
 
+// So many sessions wait on so many agents, and all of them have been promised a start.
+void promises(benchmark::State& state, std::size_t (FullCluster::*pass)()) {
+  ResourceGroup group = settings(QueueDiscipline::Conservative);
+  group.policy_options.set("backfill_depth", state.range(0));
+  FullCluster cluster(state.range(1), group, false);
+  cluster.wait(state.range(0));
+  for (int i = 0; i < 3; ++i) cluster.wait_on();
+  for (auto _ : state) benchmark::DoNotOptimize((cluster.*pass)());
+}
+
 // Sessions that may end others wait, or such that may end nobody.
 void preemption(benchmark::State& state, std::int64_t job_priority) {
   ResourceGroup group = settings(QueueDiscipline::SkipAhead);
@@ -289,10 +324,17 @@ void passes(benchmark::internal::Benchmark* of, std::int64_t count) {
 }
 void many(benchmark::internal::Benchmark* of) { passes(of, 500); }
 void few(benchmark::internal::Benchmark* of) { passes(of, 5); }
+void depths(benchmark::internal::Benchmark* of) {
+  of->ArgsProduct({{100, 1'000, 10'000}, {1, 1'000}})
+      ->Iterations(100)
+      ->Unit(benchmark::kMillisecond);
+}
 
 BENCHMARK_CAPTURE(backfill, easy, QueueDiscipline::Easy, false)->Apply(many);
 BENCHMARK_CAPTURE(backfill, conservative, QueueDiscipline::Conservative, false)->Apply(many);
 BENCHMARK_CAPTURE(backfill, conservative_told, QueueDiscipline::Conservative, true)->Apply(many);
+BENCHMARK_CAPTURE(promises, quiet, &FullCluster::wait_on)->Apply(depths);
+BENCHMARK_CAPTURE(promises, one_change, &FullCluster::relieve)->Apply(depths);
 BENCHMARK_CAPTURE(preemption, nobody_yields, 0)->Apply(many);
 BENCHMARK_CAPTURE(preemption, all_yield, 5)->Apply(many);
 BENCHMARK_CAPTURE(preemption_mixed, oldest, "oldest", 1)->Apply(many);

@@ -1,6 +1,7 @@
 #include "sched/future.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace bai::sched {
 
@@ -123,6 +124,31 @@ void Future::withdraw(const Start& start, const Request& request, Duration estim
     add_promise(start.agents[i], request.requirements[i], start.at, end_after(start.at, estimate),
                 -1);
   }
+}
+
+bool Future::promise_all(AgentIndex agent, std::span<const Profile::Take> takes) {
+  promised_[agent] = static_cast<std::uint32_t>(takes.size());
+  for (const Profile::Take& take : takes) first_promise_ = std::min(first_promise_, take.from);
+  return profile(agent).add_all(takes);
+}
+
+void Future::promise_known(AgentIndex agent, Profile profile, std::uint32_t count,
+                           std::int64_t first) {
+  promised_[agent] = count;
+  first_promise_ = std::min(first_promise_, first);
+  profiles_.try_emplace(agent, std::move(profile));
+}
+
+void Future::forget() {
+  profiles_.clear();
+  promised_.clear();
+  first_promise_ = kNeverEnds;
+}
+
+std::unordered_map<AgentIndex, Profile> Future::take_promised() {
+  for (const AgentIndex agent : cut_) profiles_.erase(agent);
+  std::erase_if(profiles_, [&](const auto& known) { return !promised_.contains(known.first); });
+  return std::exchange(profiles_, {});
 }
 
 // A profile that ends before `end` learns of it with the other releases.

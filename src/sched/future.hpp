@@ -71,6 +71,18 @@ class Future {
   // From then on the session counts as if it would start there; `withdraw` undoes it.
   void promise(const Start& start, const Request& request, Duration estimate);
   void withdraw(const Start& start, const Request& request, Duration estimate);
+  // What promise() for each of them comes to on that agent, which nothing is promised on yet.
+  // False: they may not all have room.
+  bool promise_all(AgentIndex agent, std::span<const Profile::Take> takes);
+  // The same where the profile knows so many promises already.
+  void promise_known(AgentIndex agent, Profile profile, std::uint32_t count, std::int64_t first);
+  // As if nothing had been promised and looked at.
+  void forget();
+  // Whether the agents are such as it may use, whatever they have free.
+  bool admits(const Start& start, const Request& request, const AgentFilter& filter) const;
+  // Those with promises. Whoever has looked at a gang's agents may have cut some in more steps than
+  // are needed: they are left out.
+  std::unordered_map<AgentIndex, Profile> take_promised();
   // A requirement of a session that starts now.
   void placed(AgentIndex agent, const Requirement& requirement, Duration estimate);
   // Takes back what was placed: its session did not start after all.
@@ -132,6 +144,7 @@ class Future {
   std::map<AgentIndex, std::uint32_t> promised_;      // agents with promises: how many
   std::int64_t first_promise_ = kNeverEnds;
   std::vector<std::pair<AgentIndex, std::int64_t>> partial_;  // profiles that end early
+  std::vector<AgentIndex> cut_;                               // in more steps than are needed
 };
 
 }  // namespace bai::sched

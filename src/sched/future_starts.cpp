@@ -316,6 +316,13 @@ std::optional<Future::Start> Future::earliest(const Request& request, Duration e
   return earliest(request, estimate, filter, Bounds{.from = 0, .limit = limit}, steps);
 }
 
+bool Future::admits(const Start& start, const Request& request, const AgentFilter& filter) const {
+  for (std::size_t i = 0; i < request.requirements.size(); ++i) {
+    if (!suits(group_.agents, start.agents[i], request.requirements[i], filter)) return false;
+  }
+  return true;
+}
+
 bool Future::holds(const Start& start, const Request& request, Duration estimate,
                    const AgentFilter& filter) {
   const std::int64_t end = end_after(start.at, estimate);
@@ -328,6 +335,7 @@ bool Future::holds(const Start& start, const Request& request, Duration estimate
       break;
     }
     if (request.requirements.size() > 1) {
+      cut_.push_back(agent);
       profile(agent).add(start.at, end, requirement.slots, requirement.containers, -1);
     }
   }

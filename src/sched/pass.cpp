@@ -49,6 +49,7 @@ PassResult GroupPass::run() {
   }
   if (promised_) promised_->remember(is_whole());
   forecast();
+  keep_timetable();
   remember_where();
   tell_rest();
   memory_.choices = choices_;

@@ -23,6 +23,7 @@
 #include "sched/preemption.hpp"
 #include "sched/promises.hpp"
 #include "sched/reserved.hpp"
+#include "sched/timetable.hpp"
 #include "sched/topology.hpp"
 
 namespace bai::sched {
@@ -78,6 +79,7 @@ struct GroupMemory {
   std::string told_to_all;          // the message that everyone in the queue got; usually empty
   ScoreCache scores;                // of the policies' selector
   PromiseMemory promises;           // of conservative backfill
+  Timetable timetable;              // of what it has laid; nothing while a pass goes on
   std::optional<KeptPromise> head;  // of easy backfill, where its kernels are several
   Choices choices;
   StartTimesCache start_times;
@@ -207,9 +209,13 @@ class GroupPass {
                                              const Future::Bounds& bounds, std::uint64_t& steps);
   // pass_promises.cpp: conservative backfill from pass to pass.
   void lay_promises();
+  bool lay_all(const std::vector<KeptPromise>& old);
+  void lay_one(KeptPromise promise);
+  void keep_timetable();
   void drop_promise(PendingIndex at);
   bool place_or_promise(PendingIndex at, const Waiting& waiting);
   bool may_stay(const KeptPromise& promise, const Waiting& waiting) const;
+  bool is_best(const KeptPromise& promise, const Waiting& waiting);
   bool stays(PendingIndex at, const Waiting& waiting);
   void prepare(const Requirement& requirement);
   // pass_redeem.cpp

@@ -1,35 +1,105 @@
 // Sessions that wait for room: what they are promised, and what that means for those behind them.
 #include <algorithm>
+#include <unordered_map>
 
 #include "sched/pass.hpp"
 
 namespace bai::sched {
 
-// What was promised in earlier passes comes first. Where the agents have no room for it any more
-// the session is promised the next time at which they have, before those after it.
+// What was promised in earlier passes comes first.
 void GroupPass::lay_promises() {
   if (group_.row->queue_discipline != QueueDiscipline::Conservative) {
     memory_.promises = {};
+    memory_.timetable = {};
     return;
   }
   promised_.emplace(source_.mirror, group_, memory_.promises, future_, reserved_.any());
+  Timetable& known = memory_.timetable;
+  known.follow(group_, source_.now);
+  std::vector<KeptPromise> old;
   for (KeptPromise& promise : promised_->take_old()) {
     if (!promised_->is_valid(promise)) continue;
-    const Waiting& waiting = source_.mirror.waiting(promise.session);
-    const Request& request = view_.request(waiting.session);
-    const AgentFilter filter = filter_of(waiting);
-    for (const Requirement& requirement : request.requirements) prepare(requirement);
-    promise.start.at = std::max(promise.start.at, source_.now.ns);
     steps_ += promise.start.agents.size();
-    if (!future_.holds(promise.start, request, promise.estimate, filter)) {
-      promised_->free(promise);
-      const auto start = expect(waiting, filter, kNeverEnds);
-      if (!start) continue;
-      promise = promised_->make(promise.session, *start);
+    if (promise.start.at <= source_.now.ns) {  // and ends later than it would have
+      promise.start.at = source_.now.ns;
+      known.drop(promise.start.agents);
     }
-    promised_->lay(std::move(promise));
+    old.push_back(std::move(promise));
+  }
+  known.drop(promised_->freed());
+  if (lay_all(old)) {
+    for (KeptPromise& promise : old) promised_->lay_known(std::move(promise));
+  } else {
+    future_.forget();
+    known.drop_all();
+    for (KeptPromise& promise : old) lay_one(std::move(promise));
   }
   promises_ = static_cast<std::uint32_t>(promised_->size());
+}
+
+// Where agents have room for all that was promised on them, every promise stands, in whatever order
+// they are laid; and where nothing has changed they have. False: one of them may not stand.
+bool GroupPass::lay_all(const std::vector<KeptPromise>& old) {
+  struct Known {
+    std::uint32_t count = 0;
+    std::int64_t first = kNeverEnds;
+  };
+  std::unordered_map<AgentIndex, Known> known;
+  std::unordered_map<AgentIndex, std::vector<Profile::Take>> anew;
+  for (const KeptPromise& promise : old) {
+    const Waiting& waiting = source_.mirror.waiting(promise.session);
+    const auto& [at, agents] = promise.start;
+    const Request& request = view_.request(waiting.session);
+    bool may_differ = waiting.details != nullptr;
+    for (std::size_t i = 0; i < agents.size(); ++i) {
+      if (memory_.timetable.has(agents[i])) {
+        Known& one = known[agents[i]];
+        ++one.count;
+        one.first = std::min(one.first, at);
+      } else {
+        anew[agents[i]].push_back({at, end_after(at, promise.estimate), &request.requirements[i]});
+        may_differ = true;
+      }
+    }
+    if (!may_differ) continue;
+    for (const Requirement& requirement : request.requirements) prepare(requirement);
+    if (!future_.admits(promise.start, request, filter_of(waiting))) return false;
+  }
+  for (const auto& [agent, takes] : anew) {
+    if (!future_.promise_all(agent, takes)) return false;
+  }
+  for (auto& [agent, profile] : memory_.timetable.take()) {
+    const auto promises = known.find(agent);
+    if (promises == known.end()) continue;
+    future_.promise_known(agent, std::move(profile), promises->second.count,
+                          promises->second.first);
+  }
+  return true;
+}
+
+// Where the agents have no room for it any more the session is promised the next time at which they
+// have, before those after it.
+void GroupPass::lay_one(KeptPromise promise) {
+  const Waiting& waiting = source_.mirror.waiting(promise.session);
+  const Request& request = view_.request(waiting.session);
+  const AgentFilter filter = filter_of(waiting);
+  for (const Requirement& requirement : request.requirements) prepare(requirement);
+  if (!future_.holds(promise.start, request, promise.estimate, filter)) {
+    promised_->free(promise);
+    const auto start = expect(waiting, filter, kNeverEnds);
+    if (!start) return;
+    promise = promised_->make(promise.session, *start);
+  }
+  promised_->lay(std::move(promise));
+}
+
+// What the next pass may go on with. Where amounts are kept for reservations, or victims' are given
+// back for a while, profiles may rest on more than the timetable follows.
+void GroupPass::keep_timetable() {
+  Timetable& known = memory_.timetable;
+  if (!promised_ || !source_.mirror.reservations().empty() || policies_.preemption.enabled) return;
+  for (auto& [agent, profile] : future_.take_promised()) known.put(agent, std::move(profile));
+  known.drop(promised_->freed());
 }
 
 void GroupPass::drop_promise(PendingIndex at) {
@@ -44,7 +114,7 @@ void GroupPass::prepare(const Requirement& requirement) {
 bool GroupPass::place_or_promise(PendingIndex at, const Waiting& waiting) {
   if (!promised_) return place(at, waiting);
   if (const KeptPromise* known = promised_->find(at);
-      known != nullptr && promised_->improves_none() && may_stay(*known, waiting)) {
+      known != nullptr && may_stay(*known, waiting) && is_best(*known, waiting)) {
     promised_->stand(at);
     return false;
   }
@@ -61,6 +131,27 @@ bool GroupPass::place_or_promise(PendingIndex at, const Waiting& waiting) {
 bool GroupPass::may_stay(const KeptPromise& promise, const Waiting& waiting) const {
   return !limits_.explain && !promised_->improves_all() && promise.start.at > source_.now.ns &&
          waiting.session.details == nullptr && !policies_.preemption.enabled;
+}
+
+// Whether no agent has changed so that the session could start earlier. Not known where its own
+// promise is in the way.
+bool GroupPass::is_best(const KeptPromise& promise, const Waiting& waiting) {
+  const std::vector<AgentIndex>& improved = promised_->improved();
+  if (improved.empty()) return true;
+  for (const AgentIndex agent : promise.start.agents) {
+    if (std::ranges::binary_search(improved, agent)) return false;
+  }
+  const AgentFilter filter = filter_of(waiting);
+  std::uint64_t steps = 0;
+  for (const Requirement& requirement : view_.request(waiting.session).requirements) {
+    prepare(requirement);
+    if (future_.earliest_among(improved, requirement, waiting.session.estimate, filter,
+                               {.limit = promise.start.at}, steps)) {
+      return false;
+    }
+  }
+  steps_ += steps;
+  return true;
 }
 
 // Whether no agent has changed so that the session could start now; then it keeps its promise, or

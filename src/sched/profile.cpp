@@ -1,6 +1,7 @@
 #include "sched/profile.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace bai::sched {
 
@@ -64,6 +65,43 @@ void Profile::append(std::int64_t at, std::span<const SlotRequest> slots, std::i
                 free_.end() - static_cast<std::ptrdiff_t>(width_));
   }
   give(row(at_.size() - 1), slots, containers, 1);
+}
+
+bool Profile::add_all(std::span<const Take> takes) {
+  struct Edge {
+    std::int64_t at = 0;
+    const Requirement* requirement = nullptr;
+    int sign = 0;
+  };
+  std::vector<Edge> edges;
+  for (const Take& take : takes) {
+    if (take.from >= take.to || take.to <= at_.front()) continue;
+    edges.push_back({take.from, take.requirement, -1});
+    if (take.to != kNeverEnds) edges.push_back({take.to, take.requirement, 1});
+  }
+  std::ranges::sort(edges, {}, &Edge::at);
+  const std::vector<std::int64_t> before = std::exchange(free_, {}), steps = std::exchange(at_, {});
+  std::vector<std::int64_t> change(width_, 0);
+  auto edge = edges.begin();
+  for (std::size_t step = 0; step < steps.size(); ++step) {
+    const std::int64_t end = step + 1 < steps.size() ? steps[step + 1] : kNeverEnds;
+    for (std::int64_t at = steps[step]; at < end; at = edge == edges.end() ? end : edge->at) {
+      for (; edge != edges.end() && edge->at <= at; ++edge) {
+        give(change, edge->requirement->slots, edge->requirement->containers, edge->sign);
+      }
+      at_.push_back(at);
+      for (std::size_t i = 0; i < width_; ++i) {
+        free_.push_back(before[step * width_ + i] + change[i]);
+      }
+    }
+  }
+  return std::ranges::none_of(free_, [](std::int64_t free) { return free < 0; });
+}
+
+bool Profile::move_on(std::int64_t now) {
+  if (first_change() <= now) return false;
+  at_.front() = now;
+  return true;
 }
 
 std::size_t Profile::room(std::int64_t from, std::int64_t to, const Requirement& requirement,

@@ -37,6 +37,17 @@ class Profile {
   // More from `at`, after which nothing is known yet, for ever.
   void append(std::int64_t at, std::span<const SlotRequest> slots, std::int64_t containers);
 
+  // Less of several things: what add() for each comes to. False: somewhere there is less than
+  // nothing left then; otherwise each of them has room beside all others.
+  struct Take {
+    std::int64_t from = 0, to = 0;
+    const Requirement* requirement = nullptr;
+  };
+  bool add_all(std::span<const Take> takes);
+
+  // From then on it begins at `now`. False, and nothing is done: it changes by then.
+  bool move_on(std::int64_t now);
+
   // How many of `requirement` go onto it from `from` until `to`, `most` at most.
   std::size_t room(std::int64_t from, std::int64_t to, const Requirement& requirement,
                    std::size_t most) const;

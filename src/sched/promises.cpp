@@ -106,8 +106,12 @@ std::vector<PendingIndex> Promises::undrawn() const {
 }
 
 void Promises::lay(KeptPromise promise) {
-  const PendingIndex session = promise.session;
   future_.promise(promise.start, mirror_.request(promise.request), promise.estimate);
+  lay_known(std::move(promise));
+}
+
+void Promises::lay_known(KeptPromise promise) {
+  const PendingIndex session = promise.session;
   laid_[session] = {std::move(promise), next_number_++, !laying_old_};
 }
 

@@ -69,6 +69,8 @@ class Promises {
     return keep_promise(mirror_, group_, session, std::move(start));
   }
   void lay(KeptPromise promise);
+  // The same for one that `future` knows already.
+  void lay_known(KeptPromise promise);
   // Takes the session's promise back while it is looked at; nothing: it has none.
   std::optional<KeptPromise> lift(PendingIndex session);
   // The session's promise; null: it has none.
@@ -80,6 +82,8 @@ class Promises {
   // The session starts now, if all goes well: kept once more, for the case that it does not.
   void started(KeptPromise promise);
 
+  // Agents that promises have left in this pass.
+  const std::vector<AgentIndex>& freed() const noexcept { return freed_; }
   bool improves_all() const noexcept { return all_improved_; }
   bool improves_none() const noexcept { return !all_improved_ && improved_.empty(); }
   const std::vector<AgentIndex>& improved() const noexcept { return improved_; }

@@ -180,7 +180,7 @@ class World {
       const ResourceGroup* present = state.find<ResourceGroup>(row.name);
       if (present == nullptr) {
         changes.insert(row);
-      } else {
+      } else if (differ(*present, row)) {
         changes.update<ResourceGroup>(row.name, [&](ResourceGroup& r) { r = row; });
       }
     }
@@ -284,6 +284,11 @@ class World {
   std::map<SessionId, std::shared_ptr<const PendingReason>> reasons;
 
  private:
+  static bool differ(const ResourceGroup& a, const ResourceGroup& b) {
+    return std::ranges::any_of(entity_info<ResourceGroup>().fields,
+                               [&](const auto& field) { return field.get(&a) != field.get(&b); });
+  }
+
   std::map<std::string, ResourceGroup> groups_;
   std::uint64_t last_id_ = 1000;
 };
