@@ -185,13 +185,18 @@ GangRooms::GangRooms(const Topology& topology, std::size_t levels)
 }
 
 void GangRooms::add(const DomainRooms& rooms, std::span<const AgentIndex> without,
-                    std::uint64_t wanted) {
+                    std::uint64_t wanted, Copies instead) {
   for (std::size_t level = 0; level < levels_.size(); ++level) {
     const auto in = rooms.in(level);
     sums_[level].assign(in.begin(), in.end());
     for (const AgentIndex agent : without) {
       const std::uint32_t domain = topology_.domain_of(level, agent);
       if (domain != Topology::kNoDomain) sums_[level][domain] -= rooms.on(agent);
+    }
+    for (const auto& [agent, copies] : instead) {
+      const std::uint32_t domain = topology_.domain_of(level, agent);
+      if (domain == Topology::kNoDomain || std::ranges::binary_search(without, agent)) continue;
+      sums_[level][domain] += std::uint64_t{copies} - rooms.on(agent);  // wraps and back
     }
     if (!rooms.has_stakes()) continue;
     firsts_.resize(levels_.size());
@@ -203,8 +208,7 @@ void GangRooms::add(const DomainRooms& rooms, std::span<const AgentIndex> withou
   count(wanted);
 }
 
-void GangRooms::add(std::span<const std::pair<AgentIndex, std::uint32_t>> copies,
-                    std::uint64_t wanted) {
+void GangRooms::add(Copies copies, std::uint64_t wanted) {
   for (std::size_t level = 0; level < levels_.size(); ++level) {
     sums_[level].assign(levels_[level].size(), 0);
     for (const auto& [agent, count] : copies) {

@@ -89,6 +89,7 @@ class RoomsCache {
 // What a gang finds: the rooms of all its kinds of kernels together.
 class GangRooms {
  public:
+  using Copies = std::span<const std::pair<AgentIndex, std::uint32_t>>;  // each agent once
   struct Room {
     std::uint64_t total = 0;    // kernels of all kinds
     std::uint64_t missing = 0;  // kernels that have none
@@ -96,10 +97,11 @@ class GangRooms {
 
   // On the smallest `levels` levels.
   GangRooms(const Topology& topology, std::size_t levels);
-  // One kind of which so many are wanted: what there is, without some agents; or what these agents
-  // alone have.
-  void add(const DomainRooms& rooms, std::span<const AgentIndex> without, std::uint64_t wanted);
-  void add(std::span<const std::pair<AgentIndex, std::uint32_t>> copies, std::uint64_t wanted);
+  // One kind of which so many are wanted: what there is, without some agents, which are ordered,
+  // and with so many `instead` on others; or what these agents alone have.
+  void add(const DomainRooms& rooms, std::span<const AgentIndex> without, std::uint64_t wanted,
+           Copies instead = {});
+  void add(Copies copies, std::uint64_t wanted);
 
   const Room& room(std::size_t level, std::size_t domain) const noexcept {
     return levels_[level][domain];

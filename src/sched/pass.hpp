@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -173,9 +174,13 @@ class GroupPass {
   std::optional<Evicting> make_room_close(const Waiting& waiting, const CohortShare* reclaims,
                                           AgentFilter& filter,
                                           const std::vector<Preemption::Victim>& claimed);
+  // By requirement, how many have room on some agents.
+  using KnownRooms = std::map<std::uint64_t, std::vector<std::pair<AgentIndex, std::uint32_t>>>;
   GangRooms rooms_at_most(const Waiting& waiting, const AgentFilter& filter,
                           const std::vector<Preemption::Victim>& claimed, std::size_t levels,
                           bool& is_bounded);
+  KnownRooms rooms_where_they_leave(const Waiting& waiting, const AgentFilter& filter,
+                                    const std::vector<Preemption::Victim>& claimed);
   std::optional<Evicting> make_room_within(const Waiting& waiting, const CohortShare* reclaims,
                                            AgentFilter& filter,
                                            const std::vector<Preemption::Victim>& claimed);
@@ -241,7 +246,7 @@ class GroupPass {
   std::optional<Infeasible> infeasible_within(std::size_t level, const Request& request,
                                               AgentFilter filter) const;
   GangRooms rooms_for(const Waiting& waiting, const AgentFilter& filter, std::size_t levels,
-                      bool at_most = false);
+                      bool at_most = false, const KnownRooms& known = {});
   bool tells_start(const Failure& failure) const;
   std::optional<AgentIndex> place_one(const PendingSession& session, const Requirement& requirement,
                                       AgentFilter& filter, std::size_t& candidates);

@@ -24,8 +24,8 @@ class Attempt {
   std::size_t before_;
 };
 
-// Where the rules look at how many or how much go: domains that are tried before the best of them
-// is taken.
+// Where the rules look at how many or how much go, or quota is taken back: domains that are tried
+// before the best of them is taken.
 constexpr std::size_t kDomainsTried = 16;
 
 // What a domain promises, the best first: no victims, then few kernels without room (where it
@@ -59,15 +59,6 @@ std::vector<Chance> chances(std::size_t domains, std::size_t level,
   }
   std::ranges::make_heap(heap, std::greater<>());
   return heap;
-}
-
-// The least that can go, in order, where somebody goes who comes not before `first`: whoever else
-// goes is of those who leave anyway, and without one of them what goes is more.
-std::vector<VictimKey> least_with(std::span<const VictimKey> leave, const VictimKey& first) {
-  const auto before = std::ranges::lower_bound(leave, first);
-  std::vector<VictimKey> least(leave.begin(), before);
-  least.push_back(first);
-  return least;
 }
 
 }  // namespace
@@ -172,11 +163,42 @@ GangRooms GroupPass::rooms_at_most(const Waiting& waiting, const AgentFilter& fi
     is_bounded = false;
     named.insert(named.end(), only->begin(), only->end());
   }
-  // Who leaves anyway counts twice then: once more than there can be, but that is a bound, too.
-  if (is_bounded) return rooms_for(waiting, filter, levels, true);
+  if (is_bounded) {
+    const KnownRooms known = rooms_where_they_leave(waiting, filter, claimed);
+    return rooms_for(waiting, filter, levels, true, known);
+  }
   const Attempt attempt(ledger_);
   preemption_->release_eligible_on(named, claimed);
   return rooms_for(waiting, filter, levels);
+}
+
+// The same on the agents of those who leave for the quota, whom the bounds would count twice: what
+// they hold is free already.
+GroupPass::KnownRooms GroupPass::rooms_where_they_leave(
+    const Waiting& waiting, const AgentFilter& filter,
+    const std::vector<Preemption::Victim>& claimed) {
+  std::vector<AgentIndex> where;
+  for (const Preemption::Victim victim : claimed) {
+    const auto agents = preemption_->agents(victim);
+    where.insert(where.end(), agents.begin(), agents.end());
+  }
+  std::ranges::sort(where);
+  where.erase(std::ranges::unique(where).begin(), where.end());
+  KnownRooms rooms;
+  if (where.empty()) return rooms;
+  const Attempt attempt(ledger_);
+  preemption_->release_eligible_on(where, claimed);
+  for (const Requirement& requirement : view_.request(waiting.session).requirements) {
+    const auto [it, is_new] = rooms.try_emplace(requirement.id);
+    if (!is_new) continue;
+    prepare(requirement);
+    for (const AgentIndex agent : where) {
+      it->second.emplace_back(agent,
+                              copies_on(group_.agents, agent, requirement, filter.container_limit));
+    }
+    steps_ += where.size();
+  }
+  return rooms;
 }
 
 // In the smallest domains that do; of those, where the least has to go.
@@ -188,18 +210,11 @@ std::optional<GroupPass::Evicting> GroupPass::make_room_close(
   bool is_bounded = false;
   const GangRooms most = rooms_at_most(waiting, filter, claimed, levels, is_bounded);
   std::optional<GangRooms> now;
+  if (is_bounded) now.emplace(rooms_for(waiting, filter, levels));
   const bool by_cost = counts_cost(policies_.preemption);
-  // How little it costs where quota is taken back is not known before it was tried.
-  if (is_bounded && !(by_cost && reclaims != nullptr)) {
-    now.emplace(rooms_for(waiting, filter, levels));
-  }
-  const auto keys_of = [&](std::span<const Preemption::Victim> victims) {
-    std::vector<VictimKey> keys;
-    for (const Preemption::Victim victim : victims) keys.push_back(preemption_->key(victim));
-    return keys;
-  };
-  std::vector<VictimKey> leave = keys_of(claimed);
-  std::ranges::sort(leave);
+  // Where quota is taken back somebody elsewhere who comes before all in the domain may have to go,
+  // or need not: who goes first in it is no bound.
+  const bool is_certain = !by_cost && reclaims == nullptr;
   std::optional<Evicting> best;
   for (std::size_t level = 0; level < levels && !best; ++level) {
     const auto domains = memory_.topology.domains(level);
@@ -209,13 +224,11 @@ std::optional<GroupPass::Evicting> GroupPass::make_room_close(
       std::ranges::pop_heap(heap, std::greater<>());
       const Chance one = heap.back();
       heap.pop_back();
-      if (best && now && by_cost && one.ends_some && found >= kDomainsTried) break;
-      if (best && now && !by_cost) {
-        const auto least = least_with(leave, most.first(level, one.domain));
-        const auto so_far = keys_of(best->victims);
-        if (one.ends_some && so_far < least) break;
-        // Nobody but those who leave anyway has to go there, and no fewer of them cover the quota.
-        if (!one.ends_some && so_far <= leave && so_far <= least) continue;
+      const bool may_be_free = !one.ends_some && claimed.empty();
+      if (best && now && !may_be_free &&
+          (is_certain ? preemption_->key(best->victims.front()) < one.first
+                      : found >= kDomainsTried)) {
+        break;
       }
       domain_ = &domains[one.domain].agents;
       filter.is_domain = true;

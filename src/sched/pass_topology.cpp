@@ -54,9 +54,9 @@ std::optional<std::vector<AgentIndex>> GroupPass::only_on(const Waiting& waiting
 
 // What fits now on the smallest `levels` levels, domain by domain; what is promised or kept is not
 // there. `at_most`: where not only some agents come into question, what can be had when all are
-// ended who may be.
+// ended who may be; on some agents that is `known`.
 GangRooms GroupPass::rooms_for(const Waiting& waiting, const AgentFilter& filter,
-                               std::size_t levels, bool at_most) {
+                               std::size_t levels, bool at_most, const KnownRooms& known) {
   const Topology& topology = memory_.topology;
   const AgentTable& agents = group_.agents;
   GangRooms rooms(topology, levels);
@@ -91,7 +91,8 @@ GangRooms GroupPass::rooms_for(const Waiting& waiting, const AgentFilter& filter
         topology, agents, *requirement, source_.mirror.label_rule(requirement->labels),
         filter.container_limit, stakes && stakes->any() ? &*stakes : nullptr);
     steps_ += memory_.rooms.looked_at() - looked_at;
-    rooms.add(all, barred, wanted);
+    const auto some = known.find(requirement->id);
+    rooms.add(all, barred, wanted, some != known.end() ? some->second : GangRooms::Copies());
   }
   return rooms;
 }
