@@ -22,6 +22,24 @@ bool covers(const std::vector<SlotRequest>& amounts, const Requirement& requirem
   });
 }
 
+// ": cpu 8, of which it keeps 6 at most", of the slots of which it keeps too little wherever it
+// keeps something; nothing where each of them is enough somewhere, but not together.
+std::string too_little(const Mirror& mirror, const std::vector<KeptOnAgent>& agents,
+                       const Requirement& requirement) {
+  std::string text;
+  for (const SlotRequest& r : requirement.slots) {
+    std::int64_t most = 0;
+    for (const KeptOnAgent& on : agents) most = std::max(most, units_of(*on.reserved, r.slot));
+    if (r.units <= most) continue;
+    const std::string& name = mirror.slots()[r.slot];
+    const SlotType type = mirror.slot_types().type_of(name);
+    text += fmt::format("{} {} {}, of which it keeps {} at most", text.empty() ? ":" : ";", name,
+                        format_amount_humanized(type, Amount{r.units}),
+                        format_amount_humanized(type, Amount{most}));
+  }
+  return text;
+}
+
 void give(std::vector<SlotRequest>& amounts, const std::vector<SlotRequest>& more, int sign) {
   for (const SlotRequest& r : more) {
     const auto it = std::ranges::find(amounts, r.slot, &SlotRequest::slot);
@@ -134,7 +152,8 @@ std::optional<Refusal> Reserved::check(const PendingSession& session,
       return covers(*on.reserved, requirement);
     });
     if (!somewhere) {
-      return never(fmt::format("reservation {} keeps on no agent as much as it asks for.", id));
+      return never(fmt::format("reservation {} keeps on no agent as much as it asks for{}.", id,
+                               too_little(mirror_, it->second.agents, requirement)));
     }
   }
   if (now_ < row.starts_at) {

@@ -213,6 +213,9 @@ def test_whose_reservation_it_is_and_what_becomes_of_it(make_cluster):
         with pytest.raises(InvalidArgument, match="resource_opts.reservation"):
             cluster.submit(cpu=1, resource_opts={"reservation": wrong})
     assert cluster.what_if(**inside).agents == {"main1": "agent-1"}
+    never = cluster.what_if(**{**inside, "cpu": 4, "mem": "2g"}).why
+    assert never.code == "never" and "course keeps on no agent" in never.message
+    assert "cpu 4, of which it keeps 3 at most; mem 2g, of which it keeps 1g at most" in never.message
     # The agent goes, and with it what was reserved: its owner waits, and is told why.
     cluster.fail_agent("agent-1")
     assert cluster.run_until(lambda: cluster.agent("agent-1").status == "LOST", 600)

@@ -120,19 +120,22 @@ TEST_CASE("what a session in a reservation can never be") {
   World& world = kept.world;
   const auto too_long = inside(world, "course", {{cpu("1")}}, 101);
   const auto too_large = inside(world, "course", {{cpu("7")}}, 10);
+  const auto forgotten = inside(world, "course", {{Texts{{"cpu", "1"}, {"mem", "1g"}}}}, 10);
   const auto unknown = inside(world, "lecture", {{cpu("1")}}, 10);
   Session row = world.draft();
   row.resource_opts.set("reservation", "course");
   const auto unlimited = world.add(std::move(row), {{cpu("1")}});
   CHECK(world.plan().placements.empty());
-  for (const auto& id : {too_long, too_large, unknown, unlimited}) {
+  for (const auto& id : {too_long, too_large, forgotten, unknown, unlimited}) {
     CHECK(world.reason(id).code == "never");
     REQUIRE(world.reason(id).violations.size() == 1);
     CHECK(world.reason(id).violations[0] == std::pair<std::string, std::string>("reservation", ""));
     CHECK(world.reason(id).kind == "");
   }
   CHECK(contains(world.reason(too_long).message, "runs longer"));
-  CHECK(contains(world.reason(too_large).message, "keeps on no agent"));
+  CHECK(contains(world.reason(too_large).message,
+                 "keeps on no agent as much as it asks for: cpu 7, of which it keeps 6 at most."));
+  CHECK(contains(world.reason(forgotten).message, ": mem 1g, of which it keeps 0 at most."));
   CHECK(contains(world.reason(unknown).message, "no reservation default/lecture"));
   CHECK(contains(world.reason(unlimited).message, "no limit"));
   SUBCASE("once it is over") {
