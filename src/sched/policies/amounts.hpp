@@ -1,6 +1,10 @@
 // What the policies that rate agents by processors and devices have in common.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <span>
 #include <string>
 
 #include "bai_manager/policy.hpp"
@@ -10,16 +14,20 @@ namespace bai::sched {
 // Options "cpu" and "device": slot names; "cpu_scale" and "device_scale": how many of them count as
 // a whole agent.
 struct AmountOptions {
-  std::string cpu, device;
+  std::string cpu, device;  // `device` may be empty: the one of which the group has most
   double cpu_scale = 0, device_scale = 0;  // in units of the slots
 };
 AmountOptions read_amount_options(PolicyOptions& options);
+
+// The slot of devices, or parts of them, of which the agents of the group have most.
+std::optional<SlotIndex> main_device_slot(const SchedView& view);
 
 // The two slots in one view; what nobody has is free nowhere.
 class Amounts {
  public:
   Amounts(const SchedView& view, const AmountOptions& options)
-      : cpu_(view.find_slot(options.cpu)), device_(view.find_slot(options.device)) {}
+      : cpu_(view.find_slot(options.cpu)),
+        device_(options.device.empty() ? main_device_slot(view) : view.find_slot(options.device)) {}
 
   std::int64_t free_cpu(const SchedView& view, AgentIndex agent) const {
     return cpu_ ? view.free(agent, *cpu_) : 0;
@@ -27,8 +35,19 @@ class Amounts {
   std::int64_t free_device(const SchedView& view, AgentIndex agent) const {
     return device_ ? view.free(agent, *device_) : 0;
   }
-  std::span<const std::int64_t> devices(const SchedView& view, AgentIndex agent) const {
-    return device_ ? view.devices(agent, *device_) : std::span<const std::int64_t>();
+  using Devices = std::array<std::int64_t, kDevicesMax>;
+  // What each device has left. Of devices that an agent does not list only whole ones are known:
+  // `whole` holds as many as are free, and the others as used up.
+  std::span<const std::int64_t> devices(const SchedView& view, AgentIndex agent,
+                                        Devices& whole) const {
+    if (!device_) return {};
+    const auto listed = view.devices(agent, *device_);
+    if (!listed.empty()) return listed;
+    const auto count = std::min(view.capacity(agent, *device_) / kUnitsPerDevice, kWholeMax);
+    const auto free = std::clamp(view.free(agent, *device_) / kUnitsPerDevice, kNone, count);
+    std::fill_n(whole.begin(), free, kUnitsPerDevice);
+    std::fill(whole.begin() + free, whole.begin() + count, kNone);
+    return {whole.data(), static_cast<std::size_t>(count)};
   }
   std::span<const std::uint32_t> hosted(const SchedView& view, AgentIndex agent) const {
     return device_ ? view.hosted(agent, *device_) : std::span<const std::uint32_t>();
@@ -38,6 +57,8 @@ class Amounts {
   bool is_device(SlotIndex slot) const { return device_ == slot; }
 
  private:
+  static constexpr std::int64_t kNone = 0, kWholeMax = kDevicesMax;
+
   static std::int64_t of(const Requirement& requirement, std::optional<SlotIndex> slot) {
     for (const SlotRequest& r : requirement.slots) {
       if (r.slot == slot) return r.units;

@@ -153,7 +153,8 @@ class FragmentationRater final : public Rater {
 
   std::int64_t score(const SchedView& view, const Requirement& requirement,
                      AgentIndex agent) const override {
-    const auto left = amounts_.devices(view, agent);
+    Amounts::Devices whole_ones;
+    const auto left = amounts_.devices(view, agent, whole_ones);
     const RunnableWeight& runnable = runnable_[runnable_of_[agent]];
     Census census(runnable, options_.total, left);
     const std::int64_t cpu = amounts_.free_cpu(view, agent);
@@ -187,8 +188,9 @@ class FragmentationRater final : public Rater {
     if (!amounts_.is_device(slot)) return tightest_device(units, free);
     const RunnableWeight& runnable = runnable_[runnable_of_[agent]];
     const std::int64_t cpu = amounts_.free_cpu(view, agent);
-    const std::int64_t before = Census(runnable, options_.total, amounts_.devices(view, agent))
-                                    .fragmented(runnable.level_of(cpu));
+    Amounts::Devices whole_ones;
+    const Census now(runnable, options_.total, amounts_.devices(view, agent, whole_ones));
+    const std::int64_t before = now.fragmented(runnable.level_of(cpu));
     const Census census(runnable, options_.total, free);
     const std::size_t level = runnable.level_of(cpu - amounts_.cpu(requirement));
     std::uint32_t best = 0;

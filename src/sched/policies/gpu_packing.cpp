@@ -25,7 +25,8 @@ class GpuPacking final : public ScoreSelector {
     std::int64_t score(const SchedView& view, const Requirement& requirement,
                        AgentIndex agent) const override {
       const std::int64_t wanted = amounts_.device(requirement);
-      const auto devices = amounts_.devices(view, agent);
+      Amounts::Devices whole_ones;
+      const auto devices = amounts_.devices(view, agent, whole_ones);
       if (wanted == 0 || devices.empty()) return 0;
       const auto count = static_cast<std::int64_t>(devices.size());
       const auto is_idle = [](std::int64_t left) { return left >= kUnitsPerDevice; };
