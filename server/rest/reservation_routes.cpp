@@ -130,7 +130,7 @@ std::string resolve_owner(const Snapshot& snapshot, const Caller& caller, std::s
 Timestamp read_time(Fields& fields, std::string_view name) {
   const auto time = parse_time(fields.required_text({name}));
   if (!time && fields.complaints().empty()) {
-    fields.complain("should be a time like 2026-08-01T12:00:00Z");
+    fields.complain("should be a time like 2026-08-01T12:00:00Z, of the years 1678 to 2261");
   }
   return time ? time->at : Timestamp{};
 }

@@ -446,10 +446,13 @@ TEST_CASE("operators reserve amounts; owners see theirs and run in them") {
   CHECK(world.call(kAdmin, "POST", all, body).status == 201);
   CHECK(world.call(kAdmin, "POST", all, body).status == 409);
   Json wrong = body;
-  wrong.set("starts_at", "noon");
-  const auto refused = world.call(kAdmin, "POST", all, wrong);
-  CHECK(refused.status == 400);
-  CHECK(refused.body.find("starts_at") != std::string::npos);
+  for (const char* time : {"noon", "9999-12-31T00:00:00Z"}) {
+    wrong.set("starts_at", time);
+    const auto refused = world.call(kAdmin, "POST", all, wrong);
+    CHECK(refused.status == 400);
+    CHECK(refused.body.find("starts_at") != std::string::npos);
+    CHECK(refused.body.find("of the years 1678 to 2261") != std::string::npos);
+  }
   const auto listed = world.json(kUser, "GET", all);
   REQUIRE(listed["total"].as_int() == 1);
   CHECK(listed["items"].items()[0]["name"].as_string() == "course");
