@@ -178,11 +178,6 @@ sched::PassResult Planner::Impl::ask(PendingIndex session, Timestamp now, std::u
     if (!has_policies(group, memory, notices)) {
       return only_reason(session, "policy-error", memory.policies->error().message);
     }
-    if (group.agents.taking() == 0) {
-      return only_reason(
-          session, "no-agents",
-          fmt::format("Resource group {} has no agent that takes sessions now.", group.name.str()));
-    }
     // Those before it only take room: where there is none without them there is none.
     const bool conservative = group.row->queue_discipline == QueueDiscipline::Conservative;
     if (!conservative || group.pending == 1) {
@@ -263,13 +258,6 @@ void Planner::Impl::run_pass(Group& group, GroupMemory& memory, Timestamp now, s
                              Plan& plan) {
   if (!has_policies(group, memory, plan)) {
     return fail_group(group, memory, memory.policies->error().message, plan);
-  }
-  if (group.agents.taking() == 0) {
-    return emit(
-        sched::tell_everyone(mirror, group, memory, "no-agents",
-                             fmt::format("Resource group {} has no agent that takes sessions now.",
-                                         group.name.str())),
-        plan);
   }
   sched::Ledger ledger(mirror);
   const sched::ViewSource source{mirror, group, ledger, now, seed};

@@ -295,6 +295,7 @@ TEST_CASE("agents that are lost or not schedulable take nothing") {
   world.changes.update<Agent>(AgentId("b"), [](Agent& row) { row.schedulable = false; });
   CHECK(world.plan().placements.empty());
   CHECK(world.reason(id).code == "no-agents");
+  CHECK(world.reason(id).position == 1);
   CHECK(contains(world.reason(id).expected_basis, "unknown: what it waits for is not foreseen"));
   world.changes.update<Agent>(AgentId("a"), [](Agent& row) { row.status = AgentStatus::Alive; });
   CHECK(only_agent(world.plan()) == "a");
