@@ -180,17 +180,28 @@ class Builder {
 
   bool Null() { return add(Json()); }
   bool Bool(bool value) { return add(Json(value)); }
-  bool Int(int value) { return add(Json(std::int64_t{value})); }
-  bool Uint(unsigned value) { return add(Json(std::int64_t{value})); }
-  bool Int64(std::int64_t value) { return add(Json(value)); }
-  bool Uint64(std::uint64_t value) {
-    if (value <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
-      return add(Json(static_cast<std::int64_t>(value)));
+  // The reader leaves numbers to us: of 0e45 it would make something that is not 0.
+  bool RawNumber(const char* text, rapidjson::SizeType length, bool) {
+    const char* const end = text + length;
+    const std::string_view view(text, length);
+    if (view.find_first_of(".eE") == std::string_view::npos) {
+      std::int64_t whole = 0;
+      if (std::from_chars(text, end, whole).ec == std::errc()) return add(Json(whole));
     }
-    return add(Json(static_cast<double>(value)));
+    double value = 0;
+    if (std::from_chars(text, end, value).ec == std::errc()) return add(Json(value));
+    const bool is_small = view.find("e-") != std::string_view::npos ||
+                          view.find("E-") != std::string_view::npos || view.starts_with("0.") ||
+                          view.starts_with("-0.");
+    if (!is_small) return stop("a number too large for a double");
+    return add(Json(view.starts_with('-') ? -0.0 : 0.0));
   }
-  bool Double(double value) { return add(Json(value)); }
-  bool RawNumber(const char*, rapidjson::SizeType, bool) { return false; }
+  // Never called.
+  bool Int(int) { return false; }
+  bool Uint(unsigned) { return false; }
+  bool Int64(std::int64_t) { return false; }
+  bool Uint64(std::uint64_t) { return false; }
+  bool Double(double) { return false; }
   bool String(const char* text, rapidjson::SizeType length, bool) {
     // The reader lets a lone low surrogate escape through, which is not UTF-8.
     const std::string_view view(text, length);
@@ -357,7 +368,7 @@ std::string Json::dump_pretty() const {
 
 Result<Json> Json::parse(std::string_view text) {
   constexpr unsigned kFlags =
-      rapidjson::kParseValidateEncodingFlag | rapidjson::kParseFullPrecisionFlag;
+      rapidjson::kParseValidateEncodingFlag | rapidjson::kParseNumbersAsStringsFlag;
   rapidjson::MemoryStream stream(text.data(), text.size());
   rapidjson::Reader reader;
   Builder builder;

@@ -48,6 +48,21 @@ TEST_CASE("numbers keep their kind and their value") {
   for (double value : {0.1, 1e22, -1.5e-300, 4.9e-324, 1.7976931348623157e308, 123456789.125}) {
     CHECK(parse(Json(value).dump()).as_double() == value);
   }
+  for (const char* zero : {"0e-45", "0e45", "0.0e-99", "0.000e300", "0E+23", "[1,0.0e-99]"}) {
+    CAPTURE(zero);
+    const Json read = parse(zero);
+    CHECK((read.is_array() ? read.items().back() : read).dump() == "0.0");
+  }
+  CHECK(parse("-0e-45").dump() == "-0.0");
+  CHECK(parse("-0").is_int());
+  CHECK(parse("18446744073709551616").as_double() == 18446744073709551616.0);
+  CHECK(parse("[-1e-400,2]").dump() == "[-0.0,2]");  // smaller than the smallest
+  for (const char* large : {"1e309", "-1e400", "17976931348623159e292", "0e999"}) {
+    CAPTURE(large);
+    CHECK(!Json::parse(large));
+  }
+  CHECK(parse("[10e-45]").items()[0].as_double() == 1e-44);
+  CHECK(parse("{\"0e1\":0.01e-45}")["0e1"].as_double() == 1e-47);
   CHECK(Json(std::numeric_limits<double>::quiet_NaN()).dump() == "null");
   CHECK(Json(-std::numeric_limits<double>::infinity()).dump() == "null");
   CHECK(Json(-2.9).as_int() == -2);
