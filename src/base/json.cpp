@@ -172,6 +172,23 @@ void drop_repeated(Json::Object& members) {
   members.resize(kept);
 }
 
+// Whether a number that is no zero is above 1, as far as its digits and its exponent say.
+bool is_large(std::string_view number) {
+  const std::size_t end = std::min(number.find_first_of("eE"), number.size());
+  const std::string_view digits = number.substr(0, end);
+  const std::size_t point = std::min(digits.find('.'), end),
+                    first = digits.find_first_of("123456789");
+  std::int64_t exponent = 0;
+  if (end < number.size()) {
+    const char* const from = number.data() + end + (number[end + 1] == '+' ? 2 : 1);
+    // The reader has refused large positive ones.
+    if (std::from_chars(from, number.data() + number.size(), exponent).ec != std::errc()) {
+      return false;
+    }
+  }
+  return exponent + static_cast<std::int64_t>(point) > static_cast<std::int64_t>(first);
+}
+
 // Builds the document from the reader's events. Returning false stops the reader.
 class Builder {
  public:
@@ -190,10 +207,7 @@ class Builder {
     }
     double value = 0;
     if (std::from_chars(text, end, value).ec == std::errc()) return add(Json(value));
-    const bool is_small = view.find("e-") != std::string_view::npos ||
-                          view.find("E-") != std::string_view::npos || view.starts_with("0.") ||
-                          view.starts_with("-0.");
-    if (!is_small) return stop("a number too large for a double");
+    if (is_large(view)) return stop("a number too large for a double");
     return add(Json(view.starts_with('-') ? -0.0 : 0.0));
   }
   // Never called.

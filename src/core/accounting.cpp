@@ -6,6 +6,7 @@
 #include <map>
 
 #include "core/cohorts.hpp"
+#include "sched/explain.hpp"
 
 namespace bai::core {
 
@@ -248,6 +249,7 @@ PendingReason reason_of_limit(std::string_view broken) {
   reason.code = "quota";
   reason.message = fmt::format("A limit is reached: {}.", broken);
   reason.violations.emplace_back(reason.code, "");
+  sched::say_unforeseen(reason);
   return reason;
 }
 

@@ -20,6 +20,8 @@ namespace bai::sched {
 
 // Code of who was not attempted, whatever stands against it by itself.
 inline constexpr const char* kBehindHead = "behind-head";
+// Code of everybody in a resource group that is not planned.
+inline constexpr const char* kPolicyError = "policy-error";
 // Why no start is expected, where nothing else is known.
 inline constexpr const char* kEndless =
     "what holds the room says no end: no limit declared, no lifetime by policy, no "

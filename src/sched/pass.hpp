@@ -349,8 +349,8 @@ inline const std::string* own_reservation(const PendingSession& session) {
   return &session.details->reservation;
 }
 
-// Tells everyone in the queue the same, once.
+// Tells everyone in the queue, once, why the group is not planned.
 std::vector<Telling> tell_everyone(const Mirror& mirror, const Group& group, GroupMemory& memory,
-                                   std::string code, std::string message);
+                                   std::string message);
 
 }  // namespace bai::sched

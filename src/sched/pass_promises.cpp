@@ -142,15 +142,13 @@ bool GroupPass::is_best(const KeptPromise& promise, const Waiting& waiting) {
     if (std::ranges::binary_search(improved, agent)) return false;
   }
   const AgentFilter filter = filter_of(waiting);
-  std::uint64_t steps = 0;
   for (const Requirement& requirement : view_.request(waiting.session).requirements) {
     prepare(requirement);
     if (future_.earliest_among(improved, requirement, waiting.session.estimate, filter,
-                               {.limit = promise.start.at}, steps)) {
+                               {.limit = promise.start.at}, steps_)) {
       return false;
     }
   }
-  steps_ += steps;
   return true;
 }
 

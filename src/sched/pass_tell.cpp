@@ -45,9 +45,7 @@ void GroupPass::give_up(PendingIndex at, const std::shared_ptr<Failure>& failure
 
 // Of one that waits for room and has not been told a start.
 std::string GroupPass::why_unforeseen() const {
-  if (!promised_) {
-    return kForeseenInFront;
-  }
+  if (!promised_) return kForeseenInFront;
   if (end_ != End::Blocked) return kEndless;
   const std::size_t promised = promised_->size();
   return fmt::format("it waits behind the {} session{} that {} promised a start", promised,
@@ -201,10 +199,10 @@ void GroupPass::tell_rest() {
 }
 
 std::vector<Telling> tell_everyone(const Mirror& mirror, const Group& group, GroupMemory& memory,
-                                   std::string code, std::string message) {
+                                   std::string message) {
   std::vector<Telling> tellings;
   auto reason = std::make_shared<PendingReason>();
-  reason->code = std::move(code);
+  reason->code = kPolicyError;
   reason->message = std::move(message);
   say_unforeseen(*reason);
   if (memory.told_to_all == reason->message) {

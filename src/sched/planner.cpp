@@ -108,9 +108,9 @@ Plan Planner::plan(Timestamp now, std::uint64_t seed) {
 
 namespace {
 
-sched::PassResult only_reason(PendingIndex session, std::string code, std::string message) {
+sched::PassResult not_planned(PendingIndex session, std::string message) {
   auto reason = std::make_shared<PendingReason>();
-  reason->code = std::move(code);
+  reason->code = sched::kPolicyError;
   reason->message = std::move(message);
   sched::say_unforeseen(*reason);
   return {{}, {{session, std::move(reason)}}, {}};
@@ -169,14 +169,13 @@ sched::PassResult Planner::Impl::ask(PendingIndex session, Timestamp now, std::u
   GroupMemory& memory = asked[at];
   Plan notices;  // plans say them
   if (group.row == nullptr) {
-    return only_reason(session, "policy-error",
-                       fmt::format("Resource group {} does not exist.", group.name.str()));
+    return not_planned(session, fmt::format("Resource group {} does not exist.", group.name.str()));
   }
   if (at < memories.size()) memory.choices = memories[at].choices;
   std::string error;
   try {
     if (!has_policies(group, memory, notices)) {
-      return only_reason(session, "policy-error", memory.policies->error().message);
+      return not_planned(session, memory.policies->error().message);
     }
     // Those before it only take room: where there is none without them there is none.
     const bool conservative = group.row->queue_discipline == QueueDiscipline::Conservative;
@@ -194,7 +193,7 @@ sched::PassResult Planner::Impl::ask(PendingIndex session, Timestamp now, std::u
   } catch (...) {
     error = "a policy threw something that is no exception";
   }
-  return only_reason(session, "policy-error",
+  return not_planned(session,
                      fmt::format("Resource group {} is not planned: {}.", group.name.str(), error));
 }
 
@@ -273,7 +272,7 @@ void Planner::Impl::run_pass(Group& group, GroupMemory& memory, Timestamp now, s
 
 void Planner::Impl::fail_group(const Group& group, GroupMemory& memory, std::string error,
                                Plan& plan) {
-  emit(sched::tell_everyone(mirror, group, memory, "policy-error", error), plan);
+  emit(sched::tell_everyone(mirror, group, memory, error), plan);
   plan.errors.push_back(std::move(error));
 }
 

@@ -6,30 +6,6 @@
 
 namespace bai::sched {
 
-AmountOptions read_amount_options(PolicyOptions& options) {
-  constexpr std::int64_t kScaleMax = 1'000'000;
-  AmountOptions read;
-  read.cpu = options.text("cpu", "cpu");
-  read.device = options.text("device", "");
-  read.cpu_scale = 1000.0 * static_cast<double>(options.integer("cpu_scale", 128, 1, kScaleMax));
-  read.device_scale =
-      1000.0 * static_cast<double>(options.integer("device_scale", 8, 1, kScaleMax));
-  return read;
-}
-
-std::optional<SlotIndex> main_device_slot(const SchedView& view) {
-  std::optional<SlotIndex> main;
-  for (SlotIndex slot = 0; slot < view.slot_count(); ++slot) {
-    const std::string& name = view.slot_name(slot);
-    if (!name.ends_with(".shares") && !name.ends_with(".device")) continue;
-    const std::int64_t here = view.group_capacity(slot);
-    const std::int64_t most = main ? view.group_capacity(*main) : 0;
-    // Where there is as much of two the name decides: numbers of slots depend on who came first.
-    if (here > most || (main && here == most && name < view.slot_name(*main))) main = slot;
-  }
-  return main;
-}
-
 namespace {
 
 enum class Fit : std::uint8_t { Best, BestExact, Worst, WorstExact };

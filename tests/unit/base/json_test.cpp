@@ -57,7 +57,10 @@ TEST_CASE("numbers keep their kind and their value") {
   CHECK(parse("-0").is_int());
   CHECK(parse("18446744073709551616").as_double() == 18446744073709551616.0);
   CHECK(parse("[-1e-400,2]").dump() == "[-0.0,2]");  // smaller than the smallest
-  for (const char* large : {"1e309", "-1e400", "17976931348623159e292", "0e999"}) {
+  CHECK(parse("1e-99999999999999999999").dump() == "0.0");
+  CHECK(parse("0." + std::string(400, '0') + "1e5").dump() == "0.0");
+  CHECK(parse("0." + std::string(400, '0') + "1e401").as_double() == 1.0);
+  for (const char* large : {"1e309", "-1e400", "17976931348623159e292", "0.9e309", "0e999"}) {
     CAPTURE(large);
     CHECK(!Json::parse(large));
   }

@@ -43,6 +43,24 @@ TEST_CASE("devices are looked at in the slot of which there is most, unless anot
   }
 }
 
+TEST_CASE("which devices are looked at does not depend on what was before") {
+  World toggled, fresh;
+  for (World* world : {&toggled, &fresh}) {
+    world->group().selector = "gpupacking";
+    world->agent("a1", {{"cpu", "32"}, {"cuda.device", "8"}});
+    world->agent("a2", {{"cpu", "32"}, {"cuda.device", "8"}}, {{"cpu", "1"}, {"cuda.device", "1"}});
+    world->agent("b", {{"cpu", "1"}, {"rocm.device", "64"}});
+  }
+  const auto stop = [](Agent& row) { row.schedulable = false; };
+  fresh.changes.update<Agent>(AgentId("b"), stop);
+  const Texts amounts{{"cpu", "2"}, {"cuda.device", "1"}};
+  toggled.session(amounts);
+  const auto expected = where(fresh, fresh.session(amounts));
+  toggled.plan();
+  toggled.changes.update<Agent>(AgentId("b"), stop);
+  CHECK(agents_of(toggled.plan().placements.at(0)) == expected);
+}
+
 TEST_CASE("whole devices are rated alike whether agents list them or say how many they have") {
   for (const std::string selector : {"gpupacking", "fgd", "fgdx"}) {
     CAPTURE(selector);
