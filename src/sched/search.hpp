@@ -1,5 +1,6 @@
 // Finds the agents that one requirement may go to: by the index where it knows, else by a scan over
-// arrays.
+// arrays. The index knows nothing of wishes, but these name few agents, which are looked at one by
+// one; all others are of one class, or of two where labels are preferred.
 #pragma once
 
 #include <cstdint>
@@ -7,38 +8,13 @@
 #include <span>
 #include <vector>
 
+#include "sched/agent_filter.hpp"
 #include "sched/agent_table.hpp"
 #include "sched/fit_sets.hpp"
 #include "sched/index/placement_index.hpp"
-#include "sched/neighbours.hpp"
 #include "sched/score_cache.hpp"
 
 namespace bai::sched {
-
-// What a session's wishes and the resource group's limits say about agents.
-struct AgentFilter {
-  bool strict = false;                 // only `designated`
-  std::vector<AgentIndex> designated;  // ordered; preferred unless strict
-  std::vector<AgentIndex> failed;      // ordered; taken when nothing else is left
-  std::vector<AgentIndex> barred;      // ordered; never taken: it would break a promise
-  // Ordered; only these, where there is a list. `is_domain`: because of topology; otherwise because
-  // its reservation has enough left there.
-  const std::vector<AgentIndex>* within = nullptr;
-  bool is_domain = false;
-  const LabelRule* preferred_labels = nullptr;
-  const Neighbours* neighbours = nullptr;  // of a session in a group
-  std::uint32_t container_limit = kNoContainerLimit;
-
-  // For reasons that other sessions with the same request may not have.
-  bool excludes(AgentIndex agent) const noexcept {
-    return (strict && !std::ranges::binary_search(designated, agent)) ||
-           (within != nullptr && !std::ranges::binary_search(*within, agent)) ||
-           (neighbours != nullptr && neighbours->excludes(agent));
-  }
-  bool may_exclude() const noexcept {
-    return strict || within != nullptr || (neighbours != nullptr && neighbours->strict);
-  }
-};
 
 class AgentSearch {
  public:
@@ -47,17 +23,7 @@ class AgentSearch {
   // counted, `labels` is the requirement's rule.
   AgentSearch(const AgentTable& agents, const Requirement& requirement, const AgentFilter& filter,
               std::vector<AgentIndex>& buffer, ScoreCache& scores, PlacementIndex* index = nullptr,
-              FitSets* fits = nullptr, const LabelRule* labels = nullptr)
-      : agents_(agents),
-        requirement_(requirement),
-        filter_(filter),
-        found_(buffer),
-        scores_(scores),
-        index_(index),
-        fits_(fits),
-        labels_(labels) {
-    if (index_ != nullptr) index_->follow(agents_);
-  }
+              FitSets* fits = nullptr, const LabelRule* labels = nullptr);
 
   bool empty();
   std::span<const AgentIndex> list();
@@ -67,21 +33,26 @@ class AgentSearch {
   std::optional<AgentIndex> highest(const SchedView& view, const ScoreSelector& selector);
   bool contains(AgentIndex agent);
   // Agents that it has looked at one by one, without those that the index has.
-  std::size_t looked_at() const noexcept {
-    if (!scanned_) return 0;
-    if (filter_.strict) return filter_.designated.size();
-    return filter_.within != nullptr ? filter_.within->size() : agents_.size();
-  }
+  std::size_t looked_at() const noexcept { return looked_at_; }
 
  private:
   void scan();
   void scan_all();
-  void scan_those(const std::vector<AgentIndex>& agents);
-  void narrow();
+  void scan_those(std::span<const AgentIndex> agents, std::vector<AgentIndex>& found);
+  void narrow(std::vector<AgentIndex>& found) const;
   bool asks_index() const noexcept;
-  // All that fit, whatever may_take() says; null: that is not all there is to it.
+  void look_at_named();
+  // Whether no other agent, of that class at best, can be as good as the best of the named ones.
+  bool named_come_before(const AgentClass& others) const noexcept;
+  // The best of the best class. `ask`(test, labels) finds it among the agents that pass the test
+  // and, unless null, have the labels; `precedes` compares two of one class.
+  template <class Ask, class Precedes>
+  std::optional<AgentIndex> choose(const Ask& ask, const Precedes& precedes);
+  // All that fit: without `refused_` they are the candidates; null: that is not all there is to it.
   const FitSet* fitting();
+  bool fits(AgentIndex agent) const noexcept;
   bool may_take(AgentIndex agent) const noexcept;  // what the index does not know of
+  bool is_plain(AgentIndex agent) const noexcept;  // may be taken, and no wish names it
   bool has_wishes() const noexcept;  // that make some agents better than others, or forbid some
 
   const AgentTable& agents_;
@@ -92,7 +63,13 @@ class AgentSearch {
   PlacementIndex* index_;
   FitSets* fits_;
   const LabelRule* labels_;
-  bool scanned_ = false;
+  bool scanned_ = false, looked_at_named_ = false;
+  std::size_t looked_at_ = 0;
+  std::vector<AgentIndex> named_;          // by wishes; where the index is asked
+  std::vector<AgentIndex> best_named_;     // of those that may be taken and fit, the best class
+  std::optional<AgentClass> named_class_;  // that is the class
+  std::optional<AgentClass> best_class_;   // of all, once it is known
+  std::vector<AgentIndex> refused_;        // ordered; of those that fit
 };
 
 }  // namespace bai::sched

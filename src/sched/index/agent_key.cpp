@@ -69,7 +69,8 @@ void AgentKey::measure() {
 
 bool AgentKey::read(AgentIndex agent, Reading& reading) const noexcept {
   if (empty_ || !agents_->takes_sessions(agent) ||
-      agents_->architecture(agent) != shape_.architecture) {
+      agents_->architecture(agent) != shape_.architecture ||
+      (!shape_.labels.empty() && !has_labels(agents_->labels(agent), shape_.labels))) {
     return false;
   }
   const std::int64_t* row = agents_->free_row(agent);

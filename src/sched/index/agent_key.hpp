@@ -12,13 +12,14 @@
 namespace bai::sched {
 
 // Requirements that name the same slots, the same ones of them as 0, and are looked up by the same
-// key share an order.
+// key, among agents with the same labels, share an order.
 struct OrderShape {
   std::uint32_t architecture = 0;
   bool by_unused = false;           // the key begins with UnusedCapabilities
   std::vector<SlotIndex> needed;    // requested as more than 0
   std::vector<SlotIndex> unwanted;  // requested as 0
   std::vector<KeyPart> parts;       // without UnusedCapabilities, each slot once
+  LabelRule labels;                 // of agents without them nobody asks
 };
 
 class AgentKey {
@@ -34,7 +35,8 @@ class AgentKey {
   void measure();
 
   // What the order needs to know of an agent; nothing when it can hold none of the requirements:
-  // it takes no sessions, is of another architecture, or lacks all of something that is needed.
+  // it takes no sessions, is of another architecture, lacks the labels, or all of something that is
+  // needed.
   struct Reading {
     Levels levels;
     // An agent with a smaller code stands before; agents with equal ones may differ in what

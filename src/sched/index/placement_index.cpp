@@ -48,9 +48,10 @@ bool same_key(std::span<const KeyPart> a, std::span<const KeyPart> b) {
 // Nothing when the key counts unused capabilities anywhere but at its head, or too many of them.
 std::optional<OrderShape> shape_of(std::uint32_t architecture,
                                    std::span<const std::pair<SlotIndex, bool>> slots,
-                                   std::span<const KeyPart> key) {
+                                   std::span<const KeyPart> key, const LabelRule& labels) {
   OrderShape shape;
   shape.architecture = architecture;
+  shape.labels = labels;
   for (const auto& [slot, needed] : slots) {
     (needed ? shape.needed : shape.unwanted).push_back(slot);
   }
@@ -164,10 +165,12 @@ void PlacementIndex::erased(AgentIndex at) {
 }
 
 PlacementIndex::Kind& PlacementIndex::kind_of(const Requirement& requirement,
-                                              std::span<const KeyPart> key) {
+                                              std::span<const KeyPart> key,
+                                              const LabelRule& labels) {
   const auto is = [&](const Kind& kind) {
     return kind.architecture == requirement.architecture &&
-           same_slots(kind.slots, requirement.slots) && same_key(kind.key, key);
+           same_slots(kind.slots, requirement.slots) && same_key(kind.key, key) &&
+           kind.labels == labels;
   };
   if (last_kind_ < kinds_.size() && is(kinds_[last_kind_])) return kinds_[last_kind_];
   auto it = std::ranges::find_if(kinds_, is);
@@ -181,6 +184,7 @@ PlacementIndex::Kind& PlacementIndex::kind_of(const Requirement& requirement,
     it->architecture = requirement.architecture;
     for (const SlotRequest& r : requirement.slots) it->slots.emplace_back(r.slot, r.units != 0);
     it->key.assign(key.begin(), key.end());
+    it->labels = labels;
   }
   last_kind_ = static_cast<std::size_t>(it - kinds_.begin());
   return *it;
@@ -194,7 +198,7 @@ PlacementIndex::Order* PlacementIndex::order_of(Kind& kind) {
     ++kind.scans;
     return nullptr;
   }
-  auto shape = shape_of(kind.architecture, kind.slots, kind.key);
+  auto shape = shape_of(kind.architecture, kind.slots, kind.key, kind.labels);
   if (!shape) return nullptr;
   if (orders() >= limits_.orders_max) {
     Kind* oldest = nullptr;
@@ -250,15 +254,19 @@ void PlacementIndex::catch_up(Order& order, const AgentTable& agents) {
 std::optional<AgentIndex> PlacementIndex::best(const AgentTable& agents,
                                                const Requirement& requirement,
                                                std::span<const KeyPart> key,
-                                               std::uint32_t container_limit,
-                                               const AgentTest& test) {
+                                               std::uint32_t container_limit, const AgentTest& test,
+                                               const LabelRule* labels) {
   if (requirement.containers > container_limit) return std::nullopt;
   const auto scan = [&] {
     looked_at_ += agents.size();
-    return scan_best(agents, requirement, key, container_limit, test);
+    if (labels == nullptr) return scan_best(agents, requirement, key, container_limit, test);
+    const auto may = [&](AgentIndex agent) {
+      return test(agent) && has_labels(agents.labels(agent), *labels);
+    };
+    return scan_best(agents, requirement, key, container_limit, may);
   };
   if (agents.size() < limits_.scan_below) return scan();
-  Order* order = order_of(kind_of(requirement, key));
+  Order* order = order_of(kind_of(requirement, key, labels != nullptr ? *labels : LabelRule{}));
   if (order == nullptr) return scan();
   catch_up(*order, agents);
   bool gave_up = false;
@@ -273,7 +281,7 @@ std::optional<bool> PlacementIndex::any(const AgentTable& agents, const Requirem
   // Whichever order there is; one with a key, if possible: that one is kept up to date anyway.
   const Kind* keyless = nullptr;
   auto it = std::ranges::find_if(kinds_, [&](const Kind& kind) {
-    if (!kind.order || kind.architecture != requirement.architecture ||
+    if (!kind.order || !kind.labels.empty() || kind.architecture != requirement.architecture ||
         !same_slots(kind.slots, requirement.slots)) {
       return false;
     }
@@ -283,7 +291,7 @@ std::optional<bool> PlacementIndex::any(const AgentTable& agents, const Requirem
   if (it == kinds_.end() && keyless != nullptr) it = kinds_.begin() + (keyless - kinds_.data());
   if (it == kinds_.end()) {
     // When nothing is ever found nobody asks for the best: an order without a key then says so.
-    Kind& kind = kind_of(requirement, {});
+    Kind& kind = kind_of(requirement, {}, {});
     if (kind.scans < limits_.build_after) {
       kind.used = ++lookups_;
       if (++kind.misses < kMissesForOrder * (limits_.build_after + 1)) return std::nullopt;

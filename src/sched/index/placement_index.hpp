@@ -22,9 +22,10 @@ struct PlacementIndexLimits {
   std::uint32_t renumberings_max = 32;  // agents that come or go between lookups before all are
 };
 
-// Keeps, for each kind of lookup (slots asked for, slots asked for as 0, key), the agents in the
-// order of its key. Whoever changes the table says so; orders follow when they are asked. Gives the
-// choice of scan_best, always. Not thread-safe; belongs to one table, which every call gets.
+// Keeps, for each kind of lookup (slots asked for, slots asked for as 0, key, labels), the agents
+// in the order of its key. Whoever changes the table says so; orders follow when they are asked.
+// Gives the choice of scan_best, always. Not thread-safe; belongs to one table, which every call
+// gets.
 class PlacementIndex {
  public:
   explicit PlacementIndex(const PlacementIndexLimits& limits = {});
@@ -37,15 +38,16 @@ class PlacementIndex {
 
   // Anything may have changed.
   void reset();
-  // Amounts, containers, architecture or `takes_sessions` of the agent changed.
+  // Amounts, containers, architecture, labels or `takes_sessions` of the agent changed.
   void changed(AgentIndex agent);
   // The table has a new agent at `at`, or no longer has the one that was there.
   void inserted(AgentIndex at);
   void erased(AgentIndex at);
 
+  // `labels`: only agents that have them, whatever the requirement's own rule; null: any.
   std::optional<AgentIndex> best(const AgentTable& agents, const Requirement& requirement,
                                  std::span<const KeyPart> key, std::uint32_t container_limit,
-                                 const AgentTest& test = {});
+                                 const AgentTest& test = {}, const LabelRule* labels = nullptr);
 
   // Whether best() finds anyone; nothing when no order knows without a scan.
   std::optional<bool> any(const AgentTable& agents, const Requirement& requirement,
@@ -64,6 +66,7 @@ class PlacementIndex {
     std::uint32_t architecture = 0;
     std::vector<std::pair<SlotIndex, bool>> slots;  // and whether more than 0 is asked for
     std::vector<KeyPart> key;
+    LabelRule labels;
     std::uint32_t scans = 0, misses = 0;
     std::uint64_t used = 0;  // when, counted in lookups
     std::unique_ptr<Order> order;
@@ -73,7 +76,8 @@ class PlacementIndex {
     ~Kind();
   };
 
-  Kind& kind_of(const Requirement& requirement, std::span<const KeyPart> key);
+  Kind& kind_of(const Requirement& requirement, std::span<const KeyPart> key,
+                const LabelRule& labels);
   Order* order_of(Kind& kind);
   // Sets `gave_up` when so many have the levels but not the amounts that a scan is better.
   std::optional<AgentIndex> first(Order& order, const AgentTable& agents,

@@ -10,16 +10,6 @@ namespace {
 
 constexpr std::size_t kBlock = 256;  // agents matched at a time: fits the first-level cache
 
-bool before(const AgentTable& agents, const Requirement& requirement, AgentIndex a, AgentIndex b,
-            std::span<const KeyPart> key) noexcept {
-  for (const KeyPart& part : key) {
-    const std::int64_t mine = key_value(agents, requirement, a, part);
-    const std::int64_t its = key_value(agents, requirement, b, part);
-    if (mine != its) return mine < its;
-  }
-  return a < b;
-}
-
 }  // namespace
 
 std::int64_t key_value(const AgentTable& agents, const Requirement& requirement, AgentIndex agent,
@@ -34,6 +24,16 @@ std::int64_t key_value(const AgentTable& agents, const Requirement& requirement,
   return part.what == KeyPart::What::LeastFree ? free : -free;
 }
 
+bool comes_before(const AgentTable& agents, const Requirement& requirement, AgentIndex a,
+                  AgentIndex b, std::span<const KeyPart> key) noexcept {
+  for (const KeyPart& part : key) {
+    const std::int64_t mine = key_value(agents, requirement, a, part);
+    const std::int64_t its = key_value(agents, requirement, b, part);
+    if (mine != its) return mine < its;
+  }
+  return a < b;
+}
+
 std::optional<AgentIndex> scan_best(const AgentTable& agents, const Requirement& requirement,
                                     std::span<const KeyPart> key, std::uint32_t container_limit,
                                     const AgentTest& test) {
@@ -45,7 +45,7 @@ std::optional<AgentIndex> scan_best(const AgentTable& agents, const Requirement&
     for (std::size_t i = 0; i < count; ++i) {
       if (match[i] == 0) continue;
       const auto agent = static_cast<AgentIndex>(first + i);
-      if (best && (key.empty() || !before(agents, requirement, agent, *best, key))) continue;
+      if (best && (key.empty() || !comes_before(agents, requirement, agent, *best, key))) continue;
       if (!test(agent)) continue;
       best = agent;
       if (key.empty()) return best;

@@ -29,6 +29,10 @@ class AgentTest {
 std::int64_t key_value(const AgentTable& agents, const Requirement& requirement, AgentIndex agent,
                        const KeyPart& part) noexcept;
 
+// By key, then by agent.
+bool comes_before(const AgentTable& agents, const Requirement& requirement, AgentIndex a,
+                  AgentIndex b, std::span<const KeyPart> key) noexcept;
+
 // The agent with the smallest key, the first among equals, of those that AgentTable::match and
 // `test` take.
 std::optional<AgentIndex> scan_best(const AgentTable& agents, const Requirement& requirement,
