@@ -91,7 +91,9 @@ bool AgentSearch::has_wishes() const noexcept {
 
 // To those that may be taken of the best class that any of them is in.
 void AgentSearch::narrow(std::vector<AgentIndex>& found) const {
-  std::erase_if(found, [&](AgentIndex agent) { return !may_take(agent); });
+  if (!filter_.barred.empty() || filter_.neighbours != nullptr) {
+    std::erase_if(found, [&](AgentIndex agent) { return !may_take(agent); });
+  }
   if (!filter_.prefers()) return;
   std::size_t kept = 0;
   AgentClass best;

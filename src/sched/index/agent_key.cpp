@@ -69,8 +69,7 @@ void AgentKey::measure() {
 
 bool AgentKey::read(AgentIndex agent, Reading& reading) const noexcept {
   if (empty_ || !agents_->takes_sessions(agent) ||
-      agents_->architecture(agent) != shape_.architecture ||
-      (!shape_.labels.empty() && !has_labels(agents_->labels(agent), shape_.labels))) {
+      agents_->architecture(agent) != shape_.architecture) {
     return false;
   }
   const std::int64_t* row = agents_->free_row(agent);
@@ -92,7 +91,7 @@ bool AgentKey::read(AgentIndex agent, Reading& reading) const noexcept {
     }
   }
   reading.code = code(agent, row);
-  return true;
+  return shape_.labels.empty() || has_labels(agents_->labels(agent), shape_.labels);
 }
 
 Levels AgentKey::needs(const Requirement& requirement,

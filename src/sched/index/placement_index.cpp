@@ -25,6 +25,7 @@ PlacementIndex::~PlacementIndex() = default;
 namespace {
 
 constexpr AgentIndex kGone = 0xffff'ffff;
+const LabelRule kNoLabels;
 
 // Questions whether anyone fits before they get an order: for each scan that best() is given.
 constexpr std::uint32_t kMissesForOrder = 4;
@@ -266,7 +267,7 @@ std::optional<AgentIndex> PlacementIndex::best(const AgentTable& agents,
     return scan_best(agents, requirement, key, container_limit, may);
   };
   if (agents.size() < limits_.scan_below) return scan();
-  Order* order = order_of(kind_of(requirement, key, labels != nullptr ? *labels : LabelRule{}));
+  Order* order = order_of(kind_of(requirement, key, labels != nullptr ? *labels : kNoLabels));
   if (order == nullptr) return scan();
   catch_up(*order, agents);
   bool gave_up = false;
@@ -291,7 +292,7 @@ std::optional<bool> PlacementIndex::any(const AgentTable& agents, const Requirem
   if (it == kinds_.end() && keyless != nullptr) it = kinds_.begin() + (keyless - kinds_.data());
   if (it == kinds_.end()) {
     // When nothing is ever found nobody asks for the best: an order without a key then says so.
-    Kind& kind = kind_of(requirement, {}, {});
+    Kind& kind = kind_of(requirement, {}, kNoLabels);
     if (kind.scans < limits_.build_after) {
       kind.used = ++lookups_;
       if (++kind.misses < kMissesForOrder * (limits_.build_after + 1)) return std::nullopt;
