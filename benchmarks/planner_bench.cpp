@@ -120,8 +120,7 @@ class Cluster {
             devices ? std::int64_t{1} << (random_() % 3) : 0};
   }
 
-  void add_session(const Request& request, std::uint64_t user) {
-    Session row;
+  void add_session(const Request& request, std::uint64_t user, Session row = {}) {
     row.id = numbered<SessionId>(++last_id_);
     row.resource_group = group_.name;
     row.created_at = Timestamp{static_cast<std::int64_t>(last_id_)};
@@ -164,9 +163,10 @@ class Cluster {
                          : kind < 9 ? Request{128, 1024, 8}
                                     : Request{96, 512, 4};
     row.available_slots = size.slots();
+    row.labels = Json::object({{"zone", i / 10 % 2 == 0 ? "even" : "odd"}});
     if (in_racks_) {
-      row.labels = Json::object(
-          {{"rack", fmt::format("{:05}", i / 40)}, {"row", fmt::format("{:03}", i / 1000)}});
+      row.labels.set("rack", fmt::format("{:05}", i / 40));
+      row.labels.set("row", fmt::format("{:03}", i / 1000));
     }
     auto shared = std::make_shared<const Agent>(std::move(row));
     agents_.push_back(shared);
@@ -218,8 +218,10 @@ void place_in_groups(benchmark::State& state) {
 }
 
 // One session that asks for what nobody has asked for before, and finds room; or, `known`, for what
-// was asked for in the passes before.
-void place_one(benchmark::State& state, const char* selector, bool known) {
+// was asked for in the passes before, of which there are `passes` before any is measured. `like`
+// says what else the session wishes.
+void place_one(benchmark::State& state, const char* selector, bool known, int passes = 1,
+               const Session& like = {}) {
   Cluster cluster(state.range(0), selector, QueueDiscipline::SkipAhead);
   cluster.grant(0.5);
   Planner planner(policies(), {});
@@ -232,15 +234,17 @@ void place_one(benchmark::State& state, const char* selector, bool known) {
     planner.feed({++version}, out);
     cluster.changes.clear();
     out.clear();
-    cluster.add_session({1, gib, 0}, 1);
+    cluster.add_session({1, gib, 0}, 1, like);
     for (const Change& change : cluster.changes) {
       out.push_back({change.entity, change.after, nullptr, false});
     }
     planner.feed({++version}, cluster.changes);
     if (!known) ++gib;
   };
-  ask();
-  planner.plan(kNow, 1);  // makes what does not depend on the request
+  for (; passes > 0; --passes) {
+    ask();
+    planner.plan(kNow, 1);  // makes what does not depend on the request
+  }
   for (auto _ : state) {
     state.PauseTiming();
     ask();
@@ -250,6 +254,18 @@ void place_one(benchmark::State& state, const char* selector, bool known) {
   if (placements != static_cast<std::size_t>(state.iterations())) {
     state.SkipWithError("it found no room");
   }
+}
+
+Session after_failure() {
+  Session row;
+  row.failed_agents = {"agent-000000"};
+  return row;
+}
+
+Session with_labels() {  // which half of the agents have
+  Session row;
+  row.resource_opts.set("preferred_agent_labels", Json::object({{"zone", "odd"}}));
+  return row;
 }
 
 // 1,000 different requests, of which none has room on agents that are full but for crumbs.
@@ -441,12 +457,12 @@ BENCHMARK(place_in_groups)
     ->ArgName("threads")
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
-#define BAI_PLACE_ONE(name, selector, known)          \
-  BENCHMARK_CAPTURE(place_one, name, selector, known) \
-      ->Arg(1'000)                                    \
-      ->Arg(10'000)                                   \
-      ->Arg(100'000)                                  \
-      ->Iterations(50)                                \
+#define BAI_PLACE_ONE(name, ...)                  \
+  BENCHMARK_CAPTURE(place_one, name, __VA_ARGS__) \
+      ->Arg(1'000)                                \
+      ->Arg(10'000)                               \
+      ->Arg(100'000)                              \
+      ->Iterations(50)                            \
       ->Unit(benchmark::kMicrosecond)
 BAI_PLACE_ONE(dotprod_new, "dotprod", false);
 BAI_PLACE_ONE(dotprod_known, "dotprod", true);
@@ -458,6 +474,9 @@ BAI_PLACE_ONE(roundrobin_new, "roundrobin", false);
 BAI_PLACE_ONE(roundrobin_known, "roundrobin", true);
 BAI_PLACE_ONE(random_new, "random", false);
 BAI_PLACE_ONE(dispersed_new, "dispersed", false);
+BAI_PLACE_ONE(concentrated_known, "concentrated", true, 50);
+BAI_PLACE_ONE(concentrated_after_failure, "concentrated", true, 50, after_failure());
+BAI_PLACE_ONE(concentrated_with_labels, "concentrated", true, 50, with_labels());
 BENCHMARK(all_full)
     ->Args({1'000, 10'000})
     ->Args({10'000, 10'000})
