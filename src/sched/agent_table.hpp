@@ -124,6 +124,9 @@ class AgentTable {
   }
 
   bool has_devices() const noexcept { return !devices_.empty(); }
+  bool has_devices(SlotIndex slot) const noexcept {  // some agent, once
+    return slot < devices_.size() && !devices_[slot].empty();
+  }
 
   // Whether the requirement's amounts and devices are free; a request of 0 always is.
   bool fits(AgentIndex at, const Requirement& requirement) const noexcept;

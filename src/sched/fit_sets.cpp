@@ -58,6 +58,18 @@ void FitSet::set(AgentIndex agent, bool fits) noexcept {
   }
 }
 
+// At every agent.
+void FitSets::look(FitSet& set, const AgentTable& agents) const {
+  std::array<std::uint8_t, FitSet::kBits> match{};
+  for (std::size_t word = 0; word < set.words_.size(); ++word) {
+    const std::size_t first = word * FitSet::kBits;
+    const std::size_t count = std::min(FitSet::kBits, agents.size() - first);
+    agents.match(static_cast<AgentIndex>(first), count, set.requirement_, set.container_limit_,
+                 match.data());
+    for (std::size_t i = 0; i < count; ++i) set.words_[word] |= std::uint64_t{match[i]} << i;
+  }
+}
+
 const FitSet& FitSets::refreshed(const AgentTable& agents, const Requirement& requirement,
                                  const LabelRule& labels, std::uint32_t container_limit) {
   const std::uint64_t key = content_hash(requirement, labels);
@@ -75,15 +87,8 @@ const FitSet& FitSets::refreshed(const AgentTable& agents, const Requirement& re
     set.labels_ = labels;
     set.container_limit_ = container_limit;
     set.assign(agents.size());
-    std::array<std::uint8_t, FitSet::kBits> match{};
-    for (std::size_t word = 0; word < set.words_.size(); ++word) {
-      const std::size_t first = word * FitSet::kBits;
-      const std::size_t count = std::min(FitSet::kBits, agents.size() - first);
-      agents.match(static_cast<AgentIndex>(first), count, requirement, container_limit,
-                   match.data());
-      for (std::size_t i = 0; i < count; ++i) {
-        set.words_[word] |= std::uint64_t{match[i]} << i;
-      }
+    if (!bitmaps_.find(agents, requirement, labels, container_limit, set.words_)) {
+      look(set, agents);
     }
     set.count_all();
   } else {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sched/agent_table.hpp"
+#include "sched/fit_bitmaps.hpp"
 
 namespace bai::sched {
 
@@ -45,10 +46,13 @@ class FitSets {
   bool is_used() const noexcept { return !known_.empty(); }
 
  private:
+  void look(FitSet& set, const AgentTable& agents) const;
+
   static constexpr std::size_t kBytesMax = 64U << 20U;  // kept before all are forgotten
   std::unordered_map<std::uint64_t, FitSet> known_;     // by content of the requirement
   std::vector<std::uint64_t> seen_;                     // by agent: the last call that looked at it
   std::uint64_t calls_ = 0;
+  FitBitmaps bitmaps_;
 };
 
 }  // namespace bai::sched
