@@ -464,16 +464,16 @@ BENCHMARK(place_in_groups)
       ->Arg(100'000)                              \
       ->Iterations(50)                            \
       ->Unit(benchmark::kMicrosecond)
-BAI_PLACE_ONE(dotprod_new, "dotprod", false);
-BAI_PLACE_ONE(dotprod_known, "dotprod", true);
-BAI_PLACE_ONE(gpupacking_new, "gpupacking", false);
-BAI_PLACE_ONE(gpuclustering_new, "gpuclustering", false);
-BAI_PLACE_ONE(fgd_new, "fgd", false);
-BAI_PLACE_ONE(fgd_known, "fgd", true);
+BAI_PLACE_ONE(dotprod_new, "dotprod", false, 50);
+BAI_PLACE_ONE(dotprod_known, "dotprod", true, 300);
+BAI_PLACE_ONE(gpupacking_new, "gpupacking", false, 50);
+BAI_PLACE_ONE(gpuclustering_new, "gpuclustering", false, 50);
+BAI_PLACE_ONE(fgd_new, "fgd", false, 50);
+BAI_PLACE_ONE(fgd_known, "fgd", true, 300);
 BAI_PLACE_ONE(roundrobin_new, "roundrobin", false, 50);
 BAI_PLACE_ONE(roundrobin_known, "roundrobin", true, 50);
 BAI_PLACE_ONE(random_new, "random", false, 50);
-BAI_PLACE_ONE(dispersed_new, "dispersed", false);
+BAI_PLACE_ONE(dispersed_new, "dispersed", false, 50);
 BAI_PLACE_ONE(concentrated_known, "concentrated", true, 50);
 BAI_PLACE_ONE(concentrated_after_failure, "concentrated", true, 50, after_failure());
 BAI_PLACE_ONE(concentrated_with_labels, "concentrated", true, 50, with_labels());

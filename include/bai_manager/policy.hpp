@@ -383,6 +383,21 @@ class Rater {
   // containers): kept until that changes.
   virtual std::int64_t score(const SchedView& view, const Requirement& requirement,
                              AgentIndex agent) const = 0;
+
+  // For large clusters, so that not every agent has to be rated for what nobody has asked for
+  // before: the numbers that a score depends on besides the requirement, those first ...
+  virtual std::size_t traits() const { return 0; }  // how many; none: all that fit are rated
+  // By how many of them, the first ones, agents are set apart; the others only make bounds closer.
+  virtual std::size_t splits() const { return traits(); }
+  virtual void describe(const SchedView&, AgentIndex, std::span<std::int64_t>) const {}
+  // ... and what no agent scores more than whose traits are all at least `least` and at most
+  // `most`. The closer, the fewer agents are rated.
+  virtual std::int64_t bound(const Requirement&, std::span<const std::int64_t> least,
+                             std::span<const std::int64_t> most) const {
+    static_cast<void>(least);
+    static_cast<void>(most);
+    return std::numeric_limits<std::int64_t>::max();
+  }
 };
 
 // For selectors that rate agents: the highest score wins, the first agent among equals.

@@ -288,16 +288,14 @@ std::optional<AgentIndex> GroupPass::place_one(const PendingSession& session,
   AgentSearch search(group_.agents, requirement, filter, buffer_, memory_.scores, &group_.index,
                      &memory_.fits, &source_.mirror.label_rule(requirement.labels));
   Demand demand{session, requirement, choices_.picks, choices_.fractions};
-  const std::uint64_t looked_at = group_.index.looked_at();
+  const std::uint64_t looked_at = group_.index.looked_at() + memory_.scores.looked_at();
   // Who rates agents finds out by itself that there are none.
   const bool is_empty = !policies_.rates_agents && search.empty();
   const auto chosen =
       is_empty ? std::nullopt : policies_.selector->select(view_, demand, Candidates(search));
-  steps_ += policies_.rates_agents ? group_.agents.size()
-                                   : search.looked_at() + group_.index.looked_at() - looked_at;
-  if (is_empty) return std::nullopt;
+  steps_ += search.looked_at() + group_.index.looked_at() + memory_.scores.looked_at() - looked_at;
   if (!chosen) {
-    candidates = search.list().size();
+    if (!is_empty && !policies_.rates_agents) candidates = search.list().size();
     return std::nullopt;
   }
   demand.rater = memory_.scores.rater();

@@ -9,12 +9,20 @@
 
 namespace bai::sched {
 
-std::optional<AgentIndex> Scores::highest() const noexcept {
-  const auto block = std::ranges::max_element(best_);
-  if (block == best_.end() || *block == kUnfit) return std::nullopt;
-  auto at = static_cast<std::size_t>(block - best_.begin()) * kBlock;
-  while (scores_[at] != *block) ++at;
-  return static_cast<AgentIndex>(at);
+std::optional<AgentIndex> Scores::highest(const AgentTest& test) const {
+  std::optional<AgentIndex> found;
+  std::int64_t highest = kUnfit;
+  for (std::size_t block = 0; block < best_.size(); ++block) {
+    if (best_[block] <= highest) continue;
+    const std::size_t end = std::min(scores_.size(), (block + 1) * kBlock);
+    for (std::size_t i = block * kBlock; i < end; ++i) {
+      const auto agent = static_cast<AgentIndex>(i);
+      if (scores_[i] <= highest || !test(agent)) continue;
+      highest = scores_[i];
+      found = agent;
+    }
+  }
+  return found;
 }
 
 void Scores::assign(std::size_t count) {
@@ -48,25 +56,93 @@ void Scores::settle() {
   stale_blocks_.clear();
 }
 
+void ScoreCache::clear() {
+  known_.clear();
+  rater_.reset();
+  tree_.clear();
+  ratings_ = 0;
+}
+
+void ScoreCache::prepare(const SchedView& view, const ScoreSelector& selector,
+                         const AgentTable& agents) {
+  if (rater_ != nullptr && epoch_ == agents.settings_epoch()) return;
+  clear();
+  rater_ = selector.rater(view);
+  if (rater_ == nullptr) throw std::runtime_error("its selector made no rater");
+  epoch_ = agents.settings_epoch();
+}
+
+bool ScoreCache::keeps(std::uint64_t key, const AgentTable& agents) const {
+  const auto it = known_.find(key);
+  return it != known_.end() && it->second.epoch_ == agents.epoch();
+}
+
+bool ScoreCache::has_tree(const Rated& rated) {
+  if (rated.agents.size() < limits_.tree_from || rated.rater.traits() == 0) return false;
+  if (tree_.is_built(rated)) return true;
+  if (++ratings_ <= limits_.ratings_for_tree) return false;
+  ratings_ = 0;
+  tree_.build(rated);
+  return true;
+}
+
+std::optional<AgentIndex> ScoreCache::highest(const SchedView& view, const ScoreSelector& selector,
+                                              const AgentTable& agents,
+                                              const Requirement& requirement,
+                                              std::uint32_t container_limit,
+                                              const AgentTest& test) {
+  prepare(view, selector, agents);
+  const std::uint64_t key = content_hash(requirement, view.label_rule(requirement.labels));
+  const Rated rated{view, *rater_, agents};
+  Asked& asked = lately_[key % kLately];
+  if (asked.key != key) asked = {key, 0};
+  // What searches in the tree for the same have cost more than rating all once is asked often.
+  if (keeps(key, agents) || asked.looked_at > agents.size() || !has_tree(rated)) {
+    return refreshed(view, selector, agents, requirement, container_limit).highest(test);
+  }
+  const std::uint64_t before = tree_.looked_at();
+  const auto found = tree_.highest(rated, requirement, container_limit, test);
+  asked.looked_at += tree_.looked_at() - before;
+  return found;
+}
+
+std::optional<AgentIndex> ScoreCache::highest_of(
+    std::span<const AgentIndex> candidates, const SchedView& view, const ScoreSelector& selector,
+    const AgentTable& agents, const Requirement& requirement, std::uint32_t container_limit) {
+  prepare(view, selector, agents);
+  const std::uint64_t key = content_hash(requirement, view.label_rule(requirement.labels));
+  // Who describes no traits may take long for each.
+  const Scores* scores = rater_->traits() == 0 || keeps(key, agents)
+                             ? &refreshed(view, selector, agents, requirement, container_limit)
+                             : nullptr;
+  looked_at_ += candidates.size();
+  std::optional<AgentIndex> best;
+  std::int64_t highest = 0;
+  for (const AgentIndex agent : candidates) {
+    const std::int64_t score = scores != nullptr
+                                   ? scores->of(agent)
+                                   : std::max(rater_->score(view, requirement, agent), kScoreMin);
+    if (best && score <= highest) continue;
+    best = agent;
+    highest = score;
+  }
+  return best;
+}
+
 const Scores& ScoreCache::refreshed(const SchedView& view, const ScoreSelector& selector,
                                     const AgentTable& agents, const Requirement& requirement,
                                     std::uint32_t container_limit) {
-  if (rater_ == nullptr || epoch_ != agents.settings_epoch()) {
-    known_.clear();
-    rater_ = selector.rater(view);
-    if (rater_ == nullptr) throw std::runtime_error("its selector made no rater");
-    epoch_ = agents.settings_epoch();
-  }
+  prepare(view, selector, agents);
   const LabelRule& labels = view.label_rule(requirement.labels);
   const std::uint64_t key = content_hash(requirement, labels);
   auto it = known_.find(key);
   if (it == known_.end()) {
-    if ((known_.size() + 1) * agents.size() > kScoresMax) known_.clear();
+    if ((known_.size() + 1) * agents.size() > limits_.scores_max) known_.clear();
     it = known_.try_emplace(key).first;
   }
   Scores& scores = it->second;
   const auto rate = [&](AgentIndex agent, bool fits) {
-    scores.set(agent, fits ? std::max(rater_->score(view, requirement, agent), Scores::kUnfit + 1)
+    scores.set(agent, fits ? std::max(rater_->score(view, requirement, agent), kScoreMin)
                            : Scores::kUnfit);
   };
   const auto& changed = agents.changed();
@@ -75,6 +151,7 @@ const Scores& ScoreCache::refreshed(const SchedView& view, const ScoreSelector& 
     scores.requirement_ = requirement;
     scores.labels_ = labels;
     scores.assign(agents.size());
+    looked_at_ += agents.size();
     std::array<std::uint8_t, Scores::kBlock> match{};
     for (std::size_t first = 0; first < agents.size(); first += Scores::kBlock) {
       const std::size_t count = std::min(Scores::kBlock, agents.size() - first);
@@ -88,6 +165,7 @@ const Scores& ScoreCache::refreshed(const SchedView& view, const ScoreSelector& 
     // An agent that changed several times is looked at once.
     seen_.resize(agents.size(), 0);
     ++pass_;
+    looked_at_ += changed.size() - scores.followed_;
     for (std::size_t i = scores.followed_; i < changed.size(); ++i) {
       if (std::exchange(seen_[changed[i]], pass_) == pass_) continue;
       std::uint8_t match = 0;

@@ -84,11 +84,6 @@ void AgentSearch::scan_all() {
   }
 }
 
-bool AgentSearch::has_wishes() const noexcept {
-  return filter_.prefers() || filter_.strict || filter_.within != nullptr ||
-         !filter_.barred.empty();
-}
-
 // To those that may be taken of the best class that any of them is in.
 void AgentSearch::narrow(std::vector<AgentIndex>& found) const {
   if (!filter_.barred.empty() || filter_.neighbours != nullptr) {
@@ -200,15 +195,11 @@ bool AgentSearch::contains(AgentIndex agent) {
   return among(found_, agent);
 }
 
-template <class Ask, class Precedes>
-std::optional<AgentIndex> AgentSearch::choose(const Ask& ask, const Precedes& precedes) {
-  const auto first_of = [&](std::span<const AgentIndex> agents) -> std::optional<AgentIndex> {
-    if (agents.empty()) return std::nullopt;
-    return *std::ranges::min_element(agents, precedes);
-  };
+template <class Ask, class BestOf>
+std::optional<AgentIndex> AgentSearch::choose(const Ask& ask, const BestOf& best_of) {
   if (!asks_index()) {
     scan();
-    return first_of(found_);
+    return best_of(found_);
   }
   look_at_named();
   const auto test = [this](AgentIndex agent) { return is_plain(agent); };
@@ -221,29 +212,35 @@ std::optional<AgentIndex> AgentSearch::choose(const Ask& ask, const Precedes& pr
     }
   }
   best_class_ = named_class_;
-  return first_of(best_named_);
+  return best_of(best_named_);
 }
 
 std::optional<AgentIndex> AgentSearch::best(std::span<const KeyPart> key) {
   const auto ask = [&](const AgentTest& test, const LabelRule* labels) {
     return index_->best(agents_, requirement_, key, filter_.container_limit, test, labels);
   };
-  return choose(ask, [&](AgentIndex a, AgentIndex b) {
-    return comes_before(agents_, requirement_, a, b, key);
-  });
+  const auto best_of = [&](std::span<const AgentIndex> agents) -> std::optional<AgentIndex> {
+    const auto best = std::ranges::min_element(agents, [&](AgentIndex a, AgentIndex b) {
+      return comes_before(agents_, requirement_, a, b, key);
+    });
+    return best == agents.end() ? std::nullopt : std::optional(*best);
+  };
+  return choose(ask, best_of);
 }
 
 std::optional<AgentIndex> AgentSearch::highest(const SchedView& view,
                                                const ScoreSelector& selector) {
-  const auto& scores =
-      scores_.refreshed(view, selector, agents_, requirement_, filter_.container_limit);
-  if (!has_wishes()) return scores.highest();
-  scan();
-  std::optional<AgentIndex> best;
-  for (const AgentIndex agent : found_) {
-    if (!best || scores.of(agent) > scores.of(*best)) best = agent;
-  }
-  return best;
+  const auto ask = [&](const AgentTest& test, const LabelRule* labels) {
+    const auto may = [&](AgentIndex agent) {
+      return (labels == nullptr || has_labels(agents_.labels(agent), *labels)) && test(agent);
+    };
+    return scores_.highest(view, selector, agents_, requirement_, filter_.container_limit, may);
+  };
+  const auto best_of = [&](std::span<const AgentIndex> agents) {
+    return scores_.highest_of(agents, view, selector, agents_, requirement_,
+                              filter_.container_limit);
+  };
+  return choose(ask, best_of);
 }
 
 }  // namespace bai::sched

@@ -45,15 +45,14 @@ class AgentSearch {
   // Whether no other agent, of that class at best, can be as good as the best of the named ones.
   bool named_come_before(const AgentClass& others) const noexcept;
   // The best of the best class. `ask`(test, labels) finds it among the agents that pass the test
-  // and, unless null, have the labels; `precedes` compares two of one class.
-  template <class Ask, class Precedes>
-  std::optional<AgentIndex> choose(const Ask& ask, const Precedes& precedes);
+  // and, unless null, have the labels; `best_of`(agents) among those of one class.
+  template <class Ask, class BestOf>
+  std::optional<AgentIndex> choose(const Ask& ask, const BestOf& best_of);
   // All that fit: without `refused_` they are the candidates; null: that is not all there is to it.
   const FitSet* fitting();
   bool fits(AgentIndex agent) const noexcept;
   bool may_take(AgentIndex agent) const noexcept;  // what the index does not know of
   bool is_plain(AgentIndex agent) const noexcept;  // may be taken, and no wish names it
-  bool has_wishes() const noexcept;  // that make some agents better than others, or forbid some
 
   const AgentTable& agents_;
   const Requirement& requirement_;

@@ -22,8 +22,26 @@ class DotProduct final : public ScoreSelector {
 
     std::int64_t score(const SchedView& view, const Requirement& requirement,
                        AgentIndex agent) const override {
-      const auto cpu = static_cast<double>(amounts_.free_cpu(view, agent));
-      const auto device = static_cast<double>(amounts_.free_device(view, agent));
+      return rate(requirement, amounts_.free_cpu(view, agent), amounts_.free_device(view, agent));
+    }
+
+    std::size_t traits() const override { return 2; }
+    void describe(const SchedView& view, AgentIndex agent,
+                  std::span<std::int64_t> traits) const override {
+      traits[0] = amounts_.free_cpu(view, agent);
+      traits[1] = amounts_.free_device(view, agent);
+    }
+    std::int64_t bound(const Requirement& requirement, std::span<const std::int64_t> least,
+                       std::span<const std::int64_t>) const override {
+      return rate(requirement, least[0], least[1]);
+    }
+
+   private:
+    // Falls with what is free, also when it is rounded.
+    std::int64_t rate(const Requirement& requirement, std::int64_t free_cpu,
+                      std::int64_t free_device) const {
+      const auto cpu = static_cast<double>(free_cpu);
+      const auto device = static_cast<double>(free_device);
       const double product =
           cpu / options_.cpu_scale * static_cast<double>(amounts_.cpu(requirement)) /
               options_.cpu_scale +
@@ -32,7 +50,6 @@ class DotProduct final : public ScoreSelector {
       return static_cast<std::int64_t>(100 * (1 - product / 2));
     }
 
-   private:
     const AmountOptions& options_;
     Amounts amounts_;
   };

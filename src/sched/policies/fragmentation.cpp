@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <map>
+#include <numeric>
 
 #include "sched/agent_table.hpp"
 #include "sched/policies/amounts.hpp"
@@ -149,6 +151,7 @@ class FragmentationRater final : public Rater {
       if (is_new) runnable_.emplace_back(options, label);
       runnable_of_.push_back(it->second);
     }
+    watch_amounts();
   }
 
   std::int64_t score(const SchedView& view, const Requirement& requirement,
@@ -166,7 +169,8 @@ class FragmentationRater final : public Rater {
       return rate(before - Census(runnable, options_.total, after).fragmented(level));
     }
     const std::int64_t wanted = amounts_.device(requirement);
-    std::int64_t whole = wanted / kUnitsPerDevice;
+    // Of devices that the agent does not list no more are known than kDevicesMax.
+    std::int64_t whole = std::min(wanted / kUnitsPerDevice, std::int64_t{kDevicesMax});
     const std::int64_t rest = wanted % kUnitsPerDevice;
     if (whole > 0) census.take_whole(whole);
     if (rest == 0) return rate(before - census.fragmented(level));
@@ -178,6 +182,70 @@ class FragmentationRater final : public Rater {
       least = std::min(least, census.fragmented_after(level, has, rest));
     }
     return rate(before - least);
+  }
+
+  // The value of the label, processors, the most that a device has left, and how many devices have
+  // at least each of the amounts that are watched.
+  std::size_t traits() const override { return kFirstCount + watched_.size(); }
+  std::size_t splits() const override { return kFirstCount; }
+  void describe(const SchedView& view, AgentIndex agent,
+                std::span<std::int64_t> traits) const override {
+    Amounts::Devices whole_ones;
+    const auto left = amounts_.devices(view, agent, whole_ones);
+    traits[0] = runnable_of_[agent];
+    traits[1] = std::min(amounts_.free_cpu(view, agent), plenty_);
+    traits[2] = left.empty() ? 0 : std::ranges::max(left);
+    for (std::size_t i = 0; i < watched_.size(); ++i) {
+      const std::int64_t amount = runnable_.front().amounts()[watched_[i]];
+      traits[kFirstCount + i] =
+          std::ranges::count_if(left, [&](std::int64_t l) { return l >= amount; });
+    }
+  }
+
+  // Scores fall with what the workload could have used and then cannot: the amounts that are given,
+  // and those that fewer processors leave idle. Each amount of the workload has its part in it,
+  // none below 0, so that some may be left out.
+  std::int64_t bound(const Requirement& requirement, std::span<const std::int64_t> least,
+                     std::span<const std::int64_t> most) const override {
+    const std::int64_t wanted =
+        std::min(amounts_.device(requirement), std::int64_t{kDevicesMax} * kUnitsPerDevice);
+    const std::int64_t gain = options_.total * wanted;
+    if (least[0] != most[0]) return rate_at_most(gain);
+    const RunnableWeight& runnable = runnable_[static_cast<std::size_t>(least[0])];
+    const std::int64_t cpu = amounts_.cpu(requirement);
+    const std::int64_t least_cpu = cpu > 0 ? std::max(least[1], cpu) : least[1];
+    const std::size_t before = runnable.level_of(least_cpu);
+    const std::size_t after_least = runnable.level_of(least_cpu - cpu);
+    const std::size_t after_most = runnable.level_of(most[1] < plenty_ ? most[1] - cpu : plenty_);
+    // What is given of devices that have so much: part of one, or whole ones.
+    const std::int64_t whole = wanted / kUnitsPerDevice;
+    const std::int64_t given = !requirement.parts.empty() ? 0
+                               : whole > 0                ? whole * kUnitsPerDevice
+                                                          : wanted;
+    // Every device that can give part of it has some larger amount, too, where as many have the one
+    // as the other.
+    const auto enough = std::ranges::upper_bound(
+        watched_, wanted, {}, [&](std::size_t a) { return runnable.amounts()[a]; });
+    const auto known = static_cast<std::size_t>(enough - watched_.begin());
+    const std::int64_t givers =
+        known > 0 ? most[kFirstCount + known - 1] : std::numeric_limits<std::int64_t>::max();
+    std::int64_t lost = 0, above = 0;  // what those have that have more
+    for (std::size_t i = watched_.size(); i-- > 0;) {
+      const std::size_t a = watched_[i];
+      const std::int64_t amount = runnable.amounts()[a];
+      const std::int64_t count = least[kFirstCount + i];
+      const std::int64_t large = amount * count + above;
+      above += (amount - (i > 0 ? runnable.amounts()[watched_[i - 1]] : 0)) * count;
+      const auto devices = static_cast<std::size_t>(count);
+      if (before > after_most && count > 0) {
+        lost +=
+            large * (runnable.weight(a, devices, before) - runnable.weight(a, devices, after_most));
+      }
+      if (given == 0 || (i >= known && givers > count)) continue;
+      const std::int64_t there = std::max({count, whole, std::int64_t{1}});
+      lost += given * runnable.weight(a, static_cast<std::size_t>(there), after_least);
+    }
+    return rate_at_most(gain - lost);
   }
 
   // The first of the devices with the highest score. `free` is what they have after the whole ones
@@ -225,6 +293,31 @@ class FragmentationRater final : public Rater {
     }
     return left;
   }
+  static constexpr std::size_t kFirstCount = 3;   // of the traits
+  static constexpr std::size_t kWatchedMax = 16;  // amounts
+  static constexpr std::int64_t kCpuMax = std::int64_t{1} << 60;
+
+  // The amounts that weigh most.
+  void watch_amounts() {
+    if (runnable_.empty()) return;
+    const auto& amounts = runnable_.front().amounts();
+    std::vector<std::int64_t> weights(amounts.size(), 0);
+    for (const WorkloadClass& c : options_.classes) {
+      if (c.devices == 0) continue;
+      plenty_ = std::max(plenty_, 2 * std::min(c.cpu, kCpuMax));
+      weights[static_cast<std::size_t>(std::ranges::lower_bound(amounts, c.each) -
+                                       amounts.begin())] += c.count;
+    }
+    watched_.resize(amounts.size());
+    std::iota(watched_.begin(), watched_.end(), std::size_t{0});
+    std::ranges::stable_sort(watched_, std::greater{}, [&](std::size_t a) { return weights[a]; });
+    watched_.resize(std::min(amounts.size(), kWatchedMax));
+    std::ranges::sort(watched_);
+  }
+  // As much as any gain up to this one, however its rating was rounded.
+  std::int64_t rate_at_most(std::int64_t gain) const {
+    return options_.exact ? gain : rate(gain + options_.total);
+  }
   std::int64_t rate(std::int64_t gain) const {
     if (options_.exact) return gain;
     const double mean = static_cast<double>(gain) / static_cast<double>(options_.total);
@@ -235,6 +328,10 @@ class FragmentationRater final : public Rater {
   Amounts amounts_;
   std::vector<RunnableWeight> runnable_;
   std::vector<std::uint32_t> runnable_of_;  // by agent
+  std::vector<std::size_t> watched_;        // of the workload's amounts
+  // Processors after which it does not matter how many more there are, unless a request takes more
+  // than half of them.
+  std::int64_t plenty_ = 0;
 };
 
 class FragmentationGradient final : public ScoreSelector {

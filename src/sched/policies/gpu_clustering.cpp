@@ -28,16 +28,38 @@ class GpuClustering final : public ScoreSelector {
                        AgentIndex agent) const override {
       const std::int64_t wanted = amounts_.device(requirement);
       if (wanted == 0) return 0;
-      const std::int64_t used = 25 * (scale_ - amounts_.free_device(view, agent)) / scale_;
+      return used(amounts_.free_device(view, agent)) +
+             likeness(amounts_.hosted(view, agent), hosted_class(wanted));
+    }
+
+    // Free devices and processors; how well a container of each size class would go with those that
+    // are there.
+    std::size_t traits() const override { return kFirstClass + kHostedClasses; }
+    std::size_t splits() const override { return kFirstClass; }
+    void describe(const SchedView& view, AgentIndex agent,
+                  std::span<std::int64_t> traits) const override {
       const auto hosted = amounts_.hosted(view, agent);
-      const std::uint32_t all = std::accumulate(hosted.begin(), hosted.end(), 0U);
-      if (all == 0) return used + 25;
-      const std::uint32_t alike = hosted[hosted_class(wanted)];
-      if (alike == 0) return used;
-      return used + (alike == all ? 75 : 50);
+      traits[0] = amounts_.free_device(view, agent);
+      traits[1] = amounts_.free_cpu(view, agent);
+      for (std::size_t c = 0; c < kHostedClasses; ++c)
+        traits[kFirstClass + c] = likeness(hosted, c);
+    }
+    std::int64_t bound(const Requirement& requirement, std::span<const std::int64_t> least,
+                       std::span<const std::int64_t> most) const override {
+      const std::int64_t wanted = amounts_.device(requirement);
+      return wanted == 0 ? 0 : used(least[0]) + most[kFirstClass + hosted_class(wanted)];
     }
 
    private:
+    static constexpr std::size_t kFirstClass = 2;
+    std::int64_t used(std::int64_t free) const { return 25 * (scale_ - free) / scale_; }
+    static std::int64_t likeness(std::span<const std::uint32_t> hosted, std::size_t size_class) {
+      const std::uint32_t all = std::accumulate(hosted.begin(), hosted.end(), 0U);
+      if (all == 0) return 25;
+      if (hosted[size_class] == 0) return 0;
+      return hosted[size_class] == all ? 75 : 50;
+    }
+
     std::int64_t scale_;
     Amounts amounts_;
   };

@@ -49,7 +49,44 @@ class GpuPacking final : public ScoreSelector {
       return std::max<std::int64_t>(100 - sum / 10, 50);
     }
 
+    // Free devices and processors; how many devices there are, and whether all are idle; which
+    // tenths of a device some device has left, as flags.
+    std::size_t traits() const override { return kFirstTenth + kTenths + 1; }
+    std::size_t splits() const override { return kFirstTenth; }
+    void describe(const SchedView& view, AgentIndex agent,
+                  std::span<std::int64_t> traits) const override {
+      Amounts::Devices whole_ones;
+      const auto devices = amounts_.devices(view, agent, whole_ones);
+      std::ranges::fill(traits, 0);
+      bool all_idle = !devices.empty();
+      for (const std::int64_t left : devices) {
+        const std::int64_t tenth = std::clamp<std::int64_t>(left / kTenth, 0, kTenths);
+        traits[kFirstTenth + static_cast<std::size_t>(tenth)] = 1;
+        all_idle = all_idle && left >= kUnitsPerDevice;
+      }
+      traits[0] = amounts_.free_device(view, agent);
+      traits[1] = amounts_.free_cpu(view, agent);
+      traits[kAllIdle] = all_idle ? 1 : 0;
+      traits[kCount] = static_cast<std::int64_t>(devices.size());
+    }
+    std::int64_t bound(const Requirement& requirement, std::span<const std::int64_t> least,
+                       std::span<const std::int64_t> most) const override {
+      const std::int64_t wanted = amounts_.device(requirement);
+      if (wanted == 0 || most[kCount] == 0) return 0;
+      const std::int64_t idle = std::max(33 - least[kCount], most[kCount]);
+      if (least[kAllIdle] == 1) return idle;
+      if (wanted < kUnitsPerDevice) {
+        for (std::int64_t tenth = wanted / kTenth; tenth < kTenths; ++tenth) {
+          if (most[kFirstTenth + static_cast<std::size_t>(tenth)] == 1) return 100 - tenth;
+        }
+      }
+      const std::int64_t number = (wanted + kUnitsPerDevice - 1) / kUnitsPerDevice;
+      return std::max(most[kAllIdle] == 1 ? idle : 0, std::max<std::int64_t>(50 - number, 33));
+    }
+
    private:
+    static constexpr std::int64_t kTenth = kUnitsPerDevice / 10, kTenths = 10;  // idle ones last
+    static constexpr std::size_t kCount = 2, kAllIdle = 3, kFirstTenth = 4;
     Amounts amounts_;
   };
 

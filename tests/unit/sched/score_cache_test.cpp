@@ -15,14 +15,21 @@ namespace {
 
 std::unique_ptr<const Selector> selector_named(const std::string& name) {
   Json options = Json::object();
-  if (name == "fgd") {
-    options = *Json::parse(R"({"workload": [{"count": 3, "cpu": "1", "devices": 1, "device": "0.5"},
-                                            {"count": 1, "cpu": "4"}]})");
+  if (name.starts_with("fgd")) {
+    options = *Json::parse(R"({"label": "rack", "workload": [
+        {"count": 3, "cpu": "1", "devices": 1, "device": "0.5"},
+        {"count": 2, "cpu": "2", "devices": 1, "device": "0.3"},
+        {"count": 2, "cpu": "5", "devices": 2, "device": "1", "labels": ["r0", "r2"]},
+        {"count": 1, "cpu": "9", "devices": 4, "device": "1"},
+        {"count": 2, "cpu": "4"}]})");
   }
   PolicyOptions read(options);
   if (name == "fgd") return sched::make_fgd(read);
+  if (name == "fgdx") return sched::make_fgd_exact(read);
   if (name == "bestfit") return sched::make_best_fit(read);
+  if (name == "bestfitx") return sched::make_best_fit_exact(read);
   if (name == "worstfit") return sched::make_worst_fit(read);
+  if (name == "worstfitx") return sched::make_worst_fit_exact(read);
   if (name == "dotprod") return sched::make_dot_product(read);
   if (name == "gpuclustering") return sched::make_gpu_clustering(read);
   return sched::make_gpu_packing(read);
@@ -56,10 +63,23 @@ class Cluster {
       }
     }
   }
-  // What the world has changed since the last time.
-  std::vector<Change> take() {
+  // All of the world the first time, then what has changed in it.
+  void feed(sched::Mirror& mirror, std::uint64_t round) {
+    if (round == 1) world.feed();
+    change();
     const auto changes = coalesce(world.changes.take());
-    return {changes.begin(), changes.end()};
+    std::vector<Change> rows(changes.begin(), changes.end());
+    if (round == 1) {
+      rows.clear();
+      for (const EntityInfo* info : all_entities()) {
+        if (info->residence == Residence::Cold) continue;
+        world.state.any_table(info->kind).for_each_row([&](const RowPtr& row) {
+          rows.push_back({info->kind, nullptr, row, false});
+          return true;
+        });
+      }
+    }
+    mirror.feed({round}, rows);
   }
 
   World world;
@@ -80,9 +100,9 @@ class Cluster {
     Session row = world.draft();
     if (draw(0, 2) == 0) row.resource_opts.set("agent_labels", labels());
     Texts amounts = {{"cpu", std::to_string(draw(1, 6))}, {"mem", "1g"}};
-    const std::vector<std::string> parts = {"0.2", "0.5", "1", "2"};
+    const std::vector<std::string> parts = {"0.2", "0.37", "0.5", "1", "2", "90"};
     if (draw(0, 1) == 0) {
-      amounts.emplace_back("cuda.shares", parts[static_cast<std::size_t>(draw(0, 3))]);
+      amounts.emplace_back("cuda.shares", parts[static_cast<std::size_t>(draw(0, 5))]);
     }
     world.add(std::move(row), std::vector<KernelSpec>(draw(0, 3) == 0 ? 2 : 1, {amounts}));
   }
@@ -92,37 +112,53 @@ class Cluster {
 
 }  // namespace
 
-TEST_CASE("scores that are kept are those that would be made anew") {
-  for (const char* name :
-       {"fgd", "bestfit", "worstfit", "dotprod", "gpuclustering", "gpupacking"}) {
+// Whether no agent that fits scores more than the bound of some agents with it among them.
+bool bounds_hold(Draw& draw, const sched::Rated& rated, const Requirement& requirement,
+                 const sched::Scores& scores) {
+  const std::size_t traits = rated.rater.traits();
+  std::vector<std::int64_t> row(traits);
+  std::vector<std::int64_t> least(traits, std::numeric_limits<std::int64_t>::max()), most(traits);
+  std::ranges::fill(most, std::numeric_limits<std::int64_t>::min());
+  std::int64_t highest = sched::Scores::kUnfit;
+  for (auto i = draw(1, 6); i > 0; --i) {
+    const auto agent =
+        static_cast<AgentIndex>(draw(0, static_cast<std::int64_t>(rated.agents.size()) - 1));
+    rated.rater.describe(rated.view, agent, row);
+    for (std::size_t t = 0; t < traits; ++t) {
+      least[t] = std::min(least[t], row[t]);
+      most[t] = std::max(most[t], row[t]);
+    }
+    highest = std::max(highest, scores.of(agent));
+  }
+  return rated.rater.bound(requirement, least, most) >= highest;
+}
+
+// With rules that every fifth agent breaks now and then.
+struct Whim {
+  std::uint64_t step = 0;
+  bool operator()(AgentIndex agent) const { return step % 3 != 0 || (agent + step) % 5 != 0; }
+};
+
+TEST_CASE("the agent with the highest score is the one of all scores made anew") {
+  for (const char* name : {"fgd", "fgdx", "bestfit", "bestfitx", "worstfit", "worstfitx", "dotprod",
+                           "gpuclustering", "gpupacking"}) {
     CAPTURE(std::string(name));
     const auto selector = selector_named(name);
     const auto* rating = dynamic_cast<const ScoreSelector*>(selector.get());
     REQUIRE(rating != nullptr);
     std::size_t compared = 0, found = 0;
+    std::uint64_t step_number = 0;
     for (std::uint64_t seed = 1; seed <= 4; ++seed) {
       CAPTURE(seed);
       Cluster cluster(seed);
       sched::Mirror mirror;
-      sched::ScoreCache kept;
+      sched::ScoreCache kept, bounded({1, 0});
+      std::unique_ptr<const Rater> rater;
+      std::uint64_t settings = 0;
+      sched::RatingTree tree;
       for (std::uint64_t round = 1; round <= 25; ++round) {
         CAPTURE(round);
-        if (round == 1) cluster.world.feed();
-        cluster.change();
-        if (round == 1) {
-          std::vector<Change> rows;
-          for (const EntityInfo* info : all_entities()) {
-            if (info->residence == Residence::Cold) continue;
-            cluster.world.state.any_table(info->kind).for_each_row([&](const RowPtr& row) {
-              rows.push_back({info->kind, nullptr, row, false});
-              return true;
-            });
-          }
-          cluster.take();
-          mirror.feed({round}, rows);
-        } else {
-          mirror.feed({round}, cluster.take());
-        }
+        cluster.feed(mirror, round);
         sched::Group& group = mirror.group(mirror.groups().at(ResourceGroupName("default")));
         sched::AgentTable& agents = group.agents;
         sched::Ledger ledger(mirror);
@@ -144,12 +180,26 @@ TEST_CASE("scores that are kept are those that would be made anew") {
             if (scores.of(a) != anew.of(a)) REQUIRE(scores.of(a) == anew.of(a));
             ++compared;
           }
+          const Whim may{++step_number};
           std::optional<AgentIndex> best;
           for (AgentIndex a = 0; a < agents.size(); ++a) {
-            if (anew.of(a) == sched::Scores::kUnfit) continue;
+            if (anew.of(a) == sched::Scores::kUnfit || !may(a)) continue;
             if (!best || anew.of(a) > anew.of(*best)) best = a;
           }
-          REQUIRE(scores.highest() == best);
+          REQUIRE(scores.highest(may) == best);
+          REQUIRE(bounded.highest(view, *rating, agents, requirement, 40, may) == best);
+          if (rater == nullptr || settings != agents.settings_epoch()) {
+            rater = rating->rater(view);
+            settings = agents.settings_epoch();
+            tree.clear();
+          }
+          const sched::Rated rated{view, *rater, agents};
+          if (!tree.is_built(rated)) tree.build(rated);
+          REQUIRE(tree.highest(rated, requirement, 40, may) == best);
+          REQUIRE(tree.is_sound(rated));
+          for (int i = 0; i < 10; ++i) {
+            REQUIRE(bounds_hold(cluster.draw, rated, requirement, anew));
+          }
           if (cluster.draw(0, 5) == 0 && !points.empty()) {
             ledger.rollback(points[points.size() / 2]);
             points.resize(points.size() / 2);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sched/search.hpp"
+#include "sched/view_source.hpp"
 
 using namespace bai;
 using namespace bai::sched;
@@ -81,6 +82,37 @@ std::vector<AgentIndex> candidates(const AgentTable& table, const Requirement& r
   return left;
 }
 
+// The less is free the better, in steps of three.
+class Rates final : public ScoreSelector {
+ public:
+  explicit Rates(const AgentTable& table) : table_(table) {}
+  std::unique_ptr<const Rater> rater(const SchedView&) const override {
+    return std::make_unique<Free>(table_);
+  }
+
+ private:
+  class Free final : public Rater {
+   public:
+    explicit Free(const AgentTable& table) : table_(table) {}
+    std::int64_t score(const SchedView&, const Requirement&, AgentIndex agent) const override {
+      return -table_.free(agent, 0) / 3;
+    }
+    std::size_t traits() const override { return 1; }
+    void describe(const SchedView&, AgentIndex agent,
+                  std::span<std::int64_t> traits) const override {
+      traits[0] = table_.free(agent, 0);
+    }
+    std::int64_t bound(const Requirement&, std::span<const std::int64_t> least,
+                       std::span<const std::int64_t>) const override {
+      return -least[0] / 3;
+    }
+
+   private:
+    const AgentTable& table_;
+  };
+  const AgentTable& table_;
+};
+
 }  // namespace
 
 TEST_CASE("a search for a session with wishes finds the agents that a scan of all finds") {
@@ -99,9 +131,15 @@ TEST_CASE("a search for a session with wishes finds the agents that a scan of al
     limits.scan_below = 0;
     limits.build_after = build_after;
     PlacementIndex index(limits);
-    ScoreCache scores;
+    ScoreCache scores({1, 0});
     FitSets fits;
     std::vector<AgentIndex> buffer, other_buffer;
+    const Rates rates(table);
+    Mirror mirror;
+    Ledger ledger(mirror);
+    const Group group_of_agents;
+    const ViewSource source{mirror, group_of_agents, ledger, {}, 1};
+    const SchedView view(source);
     for (int i = 0; i < 6000; ++i) {
       Requirement requirement;
       requirement.labels = static_cast<std::uint32_t>(world.below(2));
@@ -139,7 +177,7 @@ TEST_CASE("a search for a session with wishes finds the agents that a scan of al
       std::optional<AgentIndex> chosen;
       // In any order, and not always all of them.
       for (int question = 0; question < 4; ++question) {
-        switch (world.below(5)) {
+        switch (world.below(6)) {
           case 0:
             REQUIRE(search.empty() == expected.empty());
             break;
@@ -156,7 +194,17 @@ TEST_CASE("a search for a session with wishes finds the agents that a scan of al
             if (!expected.empty()) REQUIRE(search.contains(expected.front()));
             break;
           }
-          case 3:
+          case 3: {
+            if (requirement.labels != 0) break;  // this view has no rules
+            const auto least = [&](AgentIndex a) { return table.free(a, 0) / 3; };
+            const auto best = std::ranges::min_element(expected, {}, least);
+            chosen = search.highest(view, rates);
+            REQUIRE(chosen ==
+                    (best == expected.end() ? std::nullopt : std::optional<AgentIndex>(*best)));
+            REQUIRE(chosen == scan.highest(view, rates));
+            break;
+          }
+          case 4:
             if (world.once_in(4)) REQUIRE(std::ranges::equal(search.list(), expected));
             break;
           default:
