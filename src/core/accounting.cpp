@@ -170,8 +170,11 @@ const KeypairPolicy* limiting_policy(const State& state, const UserId& user, con
 
 namespace {
 
-std::string broken_slots(const State& state, std::string_view scope, const SlotMap& used,
-                         const SlotMap& requested, const SlotMap& limits, bool unlisted_is_zero) {
+std::optional<BrokenLimit> broken_slots(const State& state, std::string_view scope,
+                                        std::string_view kind, const SlotMap& used,
+                                        const SlotMap& requested, const SlotMap& limits,
+                                        bool unlisted_is_zero) {
+  BrokenLimit broken{fmt::format("{}_check-limit_forbidden", kind), fmt::format("{}:", scope)};
   for (const auto& [name, amount] : requested) {
     if (amount.units == 0) continue;
     const bool listed = limits.contains(name);
@@ -180,26 +183,32 @@ std::string broken_slots(const State& state, std::string_view scope, const SlotM
     if (limit.is_infinite() || total <= limit) continue;
     const SlotType type = state.slot_types().type_of(name);
     const auto text = [&](Amount a) { return format_amount_humanized(type, a); };
-    return fmt::format("{}: {}: used {} + requested {} > limit {} (over by {})", scope, name,
-                       text(used.get(name)), text(amount), text(limit), text(total - limit));
+    broken.text += fmt::format("{} {}: used {} + requested {} > limit {} (over by {})",
+                               broken.over.empty() ? "" : ";", name, text(used.get(name)),
+                               text(amount), text(limit), text(total - limit));
+    broken.over.set(name, total - limit);
   }
-  return {};
+  if (broken.over.empty()) return std::nullopt;
+  return broken;
 }
 
 // What a keypair's policy allows its scope: sessions at a time, amounts.
-std::string broken_policy(const State& state, const Session& session, ScopeKind kind,
-                          std::string_view scope, const KeypairPolicy& policy) {
+std::optional<BrokenLimit> broken_policy(const State& state, const Session& session, ScopeKind kind,
+                                         std::string_view scope, const KeypairPolicy& policy) {
   const Usage& usage = state.usage(kind, scope);
   const bool is_private = session.type == SessionType::System;
   const std::int64_t limit =
       is_private ? policy.max_concurrent_sftp_sessions : policy.max_concurrent_sessions;
   const std::int64_t running = is_private ? usage.sftp_sessions : usage.sessions;
   if (limit > 0 && running >= limit) {
-    return fmt::format("{}: {} of {} concurrent {}sessions are in use", to_string(kind), running,
-                       limit, is_private ? "SFTP " : "");
+    return BrokenLimit{"session_check-limit_forbidden",
+                       fmt::format("{}: {} of {} concurrent {}sessions are in use", to_string(kind),
+                                   running, limit, is_private ? "SFTP " : ""),
+                       {},
+                       "concurrency"};
   }
-  if (is_private) return {};
-  return broken_slots(state, to_string(kind), usage.slots, session.requested_slots,
+  if (is_private) return std::nullopt;
+  return broken_slots(state, to_string(kind), to_string(kind), usage.slots, session.requested_slots,
                       policy.total_resource_slots,
                       policy.default_for_unspecified == UnspecifiedLimit::Limited);
 }
@@ -215,40 +224,42 @@ const KeypairPolicy* other_key_policy(const State& state, const Session& session
 
 }  // namespace
 
-std::string broken_limit(const State& state, const Session& session,
-                         std::span<const SessionId> leaving) {
+std::optional<BrokenLimit> broken_limit(const State& state, const Session& session,
+                                        std::span<const SessionId> leaving) {
   if (const auto* policy = limiting_policy(state, session.user, session.access_key)) {
     auto broken = broken_policy(state, session, ScopeKind::User, to_string(session.user), *policy);
-    if (!broken.empty()) return broken;
+    if (broken) return broken;
   }
   if (const auto* policy = other_key_policy(state, session)) {
     auto broken =
         broken_policy(state, session, ScopeKind::Keypair, session.access_key.view(), *policy);
-    if (!broken.empty()) return broken;
+    if (broken) return broken;
   }
-  if (session.type == SessionType::System) return {};
+  if (session.type == SessionType::System) return std::nullopt;
   if (const Project* project = state.find<Project>(session.project)) {
     auto broken =
         project->cohort.empty()
-            ? broken_slots(state, "project",
+            ? broken_slots(state, "project", "group",
                            state.usage(ScopeKind::Project, to_string(session.project)).slots,
                            session.requested_slots, project->total_resource_slots, false)
             : broken_cohort(state, session, *project, leaving);
-    if (!broken.empty()) return broken;
+    if (broken) return broken;
   }
   if (const Domain* domain = state.find<Domain>(session.domain)) {
-    return broken_slots(state, "domain",
+    return broken_slots(state, "domain", "domain",
                         state.usage(ScopeKind::Domain, session.domain.view()).slots,
                         session.requested_slots, domain->total_resource_slots, false);
   }
-  return {};
+  return std::nullopt;
 }
 
-PendingReason reason_of_limit(std::string_view broken) {
+PendingReason reason_of_limit(const BrokenLimit& broken) {
   PendingReason reason;
-  reason.code = "quota";
-  reason.message = fmt::format("A limit is reached: {}.", broken);
-  reason.violations.emplace_back(reason.code, "");
+  reason.code = broken.code;
+  reason.kind = broken.kind;
+  reason.message = fmt::format("A limit is reached: {}.", broken.text);
+  reason.missing = broken.over;
+  reason.violations.emplace_back(broken.code, broken.kind);
   sched::say_unforeseen(reason);
   return reason;
 }

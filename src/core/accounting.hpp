@@ -3,9 +3,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 
+#include "core/broken_limit.hpp"
 #include "core/context.hpp"
 
 namespace bai::core {
@@ -29,14 +31,13 @@ void rebuild_sums(Changeset& changes);
 // The keypair whose policy limits a user's sessions: its main one, or the session's own.
 const KeypairPolicy* limiting_policy(const State& state, const UserId& user, const AccessKey& key);
 
-// A limit that `requested` more would break now: the sentence, or empty. Looks at the slots of
-// user, project and domain and at concurrency. `leaving`: sessions that end for it, which matter to
-// its project's cohort.
-std::string broken_limit(const State& state, const Session& session,
-                         std::span<const SessionId> leaving = {});
+// The first limit that the session would break now. Looks at the slots of user, project and domain
+// and at concurrency. `leaving`: sessions that end for it, which matter to its project's cohort.
+std::optional<BrokenLimit> broken_limit(const State& state, const Session& session,
+                                        std::span<const SessionId> leaving = {});
 
 // For a session that only such a limit keeps waiting, where the planner does not check limits.
-PendingReason reason_of_limit(std::string_view broken);
+PendingReason reason_of_limit(const BrokenLimit& broken);
 
 // Empty when every sum equals what it is a sum of and no invariant is broken.
 std::string check_invariants(const State& state);

@@ -53,8 +53,9 @@ SlotMap slots_of(const State& state, const SessionId& session, bool reserved_onl
 
 }  // namespace
 
-std::string broken_cohort(const State& state, const Session& session, const Project& project,
-                          std::span<const SessionId> leaving) {
+std::optional<BrokenLimit> broken_cohort(const State& state, const Session& session,
+                                         const Project& project,
+                                         std::span<const SessionId> leaving) {
   Together together(state, project.cohort);
   for (const SessionId& id : leaving) {
     const Session* victim = state.find<Session>(id);
@@ -68,8 +69,12 @@ std::string broken_cohort(const State& state, const Session& session, const Proj
     const SlotType type = state.slot_types().type_of(name);
     const auto text = [&](Amount a) { return format_amount_humanized(type, a); };
     const auto broken = [&](std::string_view what, Amount now, Amount limit) {
-      return fmt::format("{}: {}: used {} + requested {} > limit {} (over by {})", what, name,
-                         text(now), text(amount), text(limit), text(now + amount - limit));
+      BrokenLimit found{
+          "group_check-limit_forbidden",
+          fmt::format("{}: {}: used {} + requested {} > limit {} (over by {})", what, name,
+                      text(now), text(amount), text(limit), text(now + amount - limit))};
+      found.over.set(name, now + amount - limit);
+      return found;
     };
     const SlotMap& own = project.total_resource_slots;
     const Amount limit = own.contains(name) ? own.get(name) : kInfiniteAmount;
@@ -87,7 +92,7 @@ std::string broken_cohort(const State& state, const Session& session, const Proj
       return broken(fmt::format("cohort {}", project.cohort), together.held.get(name), all);
     }
   }
-  return {};
+  return std::nullopt;
 }
 
 bool cohort_admits(const State& state, const Session& session) {

@@ -137,12 +137,12 @@ bool try_place(Context& ctx, const Session& session, const Placement& placement)
     return false;
   }
   const auto broken = broken_limit(state, session, std::vector(leaving.begin(), leaving.end()));
-  if (broken.empty()) {
+  if (!broken) {
     place(ctx, placement);
   } else {
-    explain(ctx, {session.id, std::make_shared<const PendingReason>(reason_of_limit(broken))});
+    explain(ctx, {session.id, std::make_shared<const PendingReason>(reason_of_limit(*broken))});
   }
-  return broken.empty();
+  return !broken;
 }
 
 }  // namespace

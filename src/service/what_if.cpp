@@ -83,8 +83,8 @@ Result<Question> ask(Context& ctx, const Caller& caller, const WhatIf& action) {
 Result<WhatIf::Result> answer(const Question& question, const Prospect& prospect) {
   WhatIf::Result result;
   result.version = prospect.based_on;
-  if (prospect.placement && prospect.placement->victims.empty() && !question.broken_limit.empty()) {
-    result.reason = core::reason_of_limit(question.broken_limit);
+  if (prospect.placement && prospect.placement->victims.empty() && question.broken_limit) {
+    result.reason = core::reason_of_limit(*question.broken_limit);
     return result;
   }
   if (prospect.placement) {

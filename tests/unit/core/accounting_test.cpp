@@ -187,16 +187,25 @@ TEST_CASE("usage is kept for user, project, domain and keypair, private sessions
 // ---- limits: the validators' cases, as the plan's application sees them
 // ---------------------------
 
+std::string limit_text(World& w, const SessionId& id) {
+  const auto broken = core::broken_limit(w.state(), w.session(id));
+  return broken ? broken->text : "";
+}
+
 TEST_CASE("a quota that shrank refuses a placement, and its sentence says by how much (E1, E2)") {
   World w;
   w.add_agent("a1", "64", "64g");
   const SessionId held = w.run(wanting("held", "7"), {"a1"});
   const SessionId id = w.create(wanting("sess", "4"));
   w.set_policy(R"("total_resource_slots": {"cpu": "10"})");
-  CHECK(core::broken_limit(w.state(), w.session(id)) ==
-        "user: cpu: used 7 + requested 4 > limit 10 (over by 1)");
+  CHECK(limit_text(w, id) == "user: cpu: used 7 + requested 4 > limit 10 (over by 1)");
   CHECK(w.place(id, {"a1"}).refused == 1);
   CHECK(w.status(id) == SessionStatus::Pending);
+  const auto reason = w.session(id).pending_reason;
+  REQUIRE(reason != nullptr);
+  CHECK(reason->code == "quota");
+  CHECK(reason->kind == "user_check-limit_forbidden");
+  CHECK(reason->missing == SlotMap{{"cpu", Amount{1000}}});
   CHECK(w.status(held) == SessionStatus::Running);  // what is over the limit goes on
   w.set_policy(R"("total_resource_slots": {"cpu": "11"})");
   CHECK(w.place(id, {"a1"}).placed == 1);
@@ -207,12 +216,11 @@ TEST_CASE("slots that a policy does not list are free or forbidden, as it says")
   w.add_agent("a1");
   const SessionId id = w.create(wanting("sess", "1"));
   w.set_policy(R"("total_resource_slots": {"cpu": "4"}, "default_for_unspecified": "UNLIMITED")");
-  CHECK(core::broken_limit(w.state(), w.session(id)) == "");
+  CHECK(limit_text(w, id) == "");
   w.set_policy(R"("default_for_unspecified": "LIMITED")");
-  CHECK(
-      core::broken_limit(w.state(), w.session(id)).starts_with("user: mem: used 0 + requested 1g"));
+  CHECK(limit_text(w, id).starts_with("user: mem: used 0 + requested 1g"));
   w.set_policy(R"("total_resource_slots": {"cpu": "4", "mem": "Infinity"})");
-  CHECK(core::broken_limit(w.state(), w.session(id)) == "");
+  CHECK(limit_text(w, id) == "");
 }
 
 TEST_CASE("concurrency is limited, private sessions by a limit of their own (E5, E7, E8)") {
@@ -228,8 +236,10 @@ TEST_CASE("concurrency is limited, private sessions by a limit of their own (E5,
   sftp.name = "sftp-2";
   const SessionId other = w.create(sftp);
   CHECK(w.place(other, {"a1"}).refused == 1);
-  CHECK(core::broken_limit(w.state(), w.session(other)) ==
-        "user: 1 of 1 concurrent SFTP sessions are in use");
+  REQUIRE(w.session(other).pending_reason != nullptr);
+  CHECK(w.session(other).pending_reason->code == "concurrency");
+  CHECK(w.session(other).pending_reason->kind == "session_check-limit_forbidden");
+  CHECK(limit_text(w, other) == "user: 1 of 1 concurrent SFTP sessions are in use");
   w.set_policy(R"("max_concurrent_sessions": 0)");  // no limit
   CHECK(w.place(second, {"a1"}).placed == 1);
 }
@@ -243,13 +253,11 @@ TEST_CASE("project and domain limits count everybody in them") {
   const SessionId id = w.create(request, "other");
   w.load(R"({"projects": [{"id": "00000000-0000-0000-0000-0000000000a1",
                            "total_resource_slots": {"cpu": "4"}}]})");
-  CHECK(core::broken_limit(w.state(), w.session(id))
-            .starts_with("project: cpu: used 3 + requested 2"));
+  CHECK(limit_text(w, id).starts_with("project: cpu: used 3 + requested 2"));
   w.load(R"({"projects": [{"id": "00000000-0000-0000-0000-0000000000a1",
                            "total_resource_slots": {}}],
              "domains": [{"name": "default", "total_resource_slots": {"cpu": "4"}}]})");
-  CHECK(core::broken_limit(w.state(), w.session(id))
-            .starts_with("domain: cpu: used 3 + requested 2"));
+  CHECK(limit_text(w, id).starts_with("domain: cpu: used 3 + requested 2"));
   CHECK(w.place(id, {"a1"}).refused == 1);
 }
 
@@ -310,8 +318,8 @@ TEST_CASE("a keypair that is not the main one keeps its own limits over resource
   CHECK(outcome.placed == 1);
   CHECK(outcome.refused == 1);
   CHECK(w.status(there) == SessionStatus::Pending);
-  CHECK(core::broken_limit(w.state(), w.session(there)) == broken);
-  CHECK(core::broken_limit(w.state(), w.session(main)) == "");
+  CHECK(limit_text(w, there) == broken);
+  CHECK(limit_text(w, main) == "");
 }
 
 // ---- invariants

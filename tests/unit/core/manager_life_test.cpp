@@ -139,7 +139,7 @@ TEST_CASE("a planner that does not see what forbids a placement plans ever more 
   CHECK(after.passes - before.passes < 40);
   const auto told = site.manager->snapshot()->find<Session>(second)->pending_reason;
   REQUIRE(told != nullptr);
-  CHECK(told->code == "quota");
+  CHECK(told->code == "concurrency");
   CHECK(told->expected_basis.starts_with("unknown: "));
   CHECK(told->message.find("1 of 1 concurrent sessions are in use") != std::string::npos);
   CHECK(site.manager->history(second)->size() == 1);
