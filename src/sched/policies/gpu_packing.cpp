@@ -49,8 +49,8 @@ class GpuPacking final : public ScoreSelector {
       return std::max<std::int64_t>(100 - sum / 10, 50);
     }
 
-    // Free devices and processors; how many devices there are, and whether all are idle; which
-    // tenths of a device some device has left, as flags.
+    // Free devices and processors; how many devices there are, and whether all are idle; whether
+    // the agent lists them; which tenths of a device some device has left, as flags.
     std::size_t traits() const override { return kFirstTenth + kTenths + 1; }
     std::size_t splits() const override { return kFirstTenth; }
     void describe(const SchedView& view, AgentIndex agent,
@@ -67,6 +67,7 @@ class GpuPacking final : public ScoreSelector {
       traits[0] = amounts_.free_device(view, agent);
       traits[1] = amounts_.free_cpu(view, agent);
       traits[kAllIdle] = all_idle ? 1 : 0;
+      traits[kListed] = devices.data() != whole_ones.data() ? 1 : 0;
       traits[kCount] = static_cast<std::int64_t>(devices.size());
     }
     std::int64_t bound(const Requirement& requirement, std::span<const std::int64_t> least,
@@ -75,18 +76,29 @@ class GpuPacking final : public ScoreSelector {
       if (wanted == 0 || most[kCount] == 0) return 0;
       const std::int64_t idle = std::max(33 - least[kCount], most[kCount]);
       if (least[kAllIdle] == 1) return idle;
-      if (wanted < kUnitsPerDevice) {
-        for (std::int64_t tenth = wanted / kTenth; tenth < kTenths; ++tenth) {
-          if (most[kFirstTenth + static_cast<std::size_t>(tenth)] == 1) return 100 - tenth;
-        }
+      const auto flag = [](std::span<const std::int64_t> traits, std::int64_t tenth) {
+        return traits[kFirstTenth + static_cast<std::size_t>(tenth)] == 1;
+      };
+      // Who has room may have no device that is large enough when devices are not listed, or when
+      // several kernels get one each.
+      const bool is_listed = least[kListed] == 1 && requirement.parts.empty();
+      const std::int64_t each = std::min(wanted, kUnitsPerDevice);
+      bool is_there = is_listed;
+      for (std::int64_t t = (each + kTenth - 1) / kTenth; t <= kTenths && !is_there; ++t) {
+        is_there = flag(least, t);
       }
-      const std::int64_t number = (wanted + kUnitsPerDevice - 1) / kUnitsPerDevice;
+      if (!is_there) return 100;
+      for (std::int64_t t = each / kTenth; t < kTenths; ++t) {
+        if (flag(most, t)) return 100 - t;
+      }
+      const std::int64_t number = is_listed ? std::max(wanted / kUnitsPerDevice, kOne) : kOne;
       return std::max(most[kAllIdle] == 1 ? idle : 0, std::max<std::int64_t>(50 - number, 33));
     }
 
    private:
     static constexpr std::int64_t kTenth = kUnitsPerDevice / 10, kTenths = 10;  // idle ones last
-    static constexpr std::size_t kCount = 2, kAllIdle = 3, kFirstTenth = 4;
+    static constexpr std::int64_t kOne = 1;
+    static constexpr std::size_t kCount = 2, kAllIdle = 3, kListed = 4, kFirstTenth = 5;
     Amounts amounts_;
   };
 
