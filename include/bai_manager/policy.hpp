@@ -343,8 +343,8 @@ class Candidates {
   AgentIndex at(std::size_t place) const;
   // The one with the smallest key. Does not need the list: the planner's indexes answer it.
   std::optional<AgentIndex> best(std::span<const KeyPart> key) const;
-  // The one with the highest score, the first among equals. Scores are kept until the agent
-  // changes.
+  // The one with the highest score, the first among equals. Scores for what is asked for often are
+  // kept until the agent changes.
   std::optional<AgentIndex> highest(const SchedView& view, const ScoreSelector& scores) const;
 
  private:
@@ -390,8 +390,8 @@ class Rater {
   // By how many of them, the first ones, agents are set apart; the others only make bounds closer.
   virtual std::size_t splits() const { return traits(); }
   virtual void describe(const SchedView&, AgentIndex, std::span<std::int64_t>) const {}
-  // ... and what no agent scores more than whose traits are all at least `least` and at most
-  // `most`. The closer, the fewer agents are rated.
+  // ... and what no agent scores more than that fits and whose traits are all at least `least` and
+  // at most `most`; also where a requirement has parts. The closer, the fewer agents are rated.
   virtual std::int64_t bound(const Requirement&, std::span<const std::int64_t> least,
                              std::span<const std::int64_t> most) const {
     static_cast<void>(least);

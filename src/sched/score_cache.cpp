@@ -98,6 +98,7 @@ std::optional<AgentIndex> ScoreCache::highest(const SchedView& view, const Score
   if (asked.key != key) asked = {key, 0};
   // What searches in the tree for the same have cost more than rating all once is asked often.
   if (keeps(key, agents) || asked.looked_at > agents.size() || !has_tree(rated)) {
+    if (!keeps(key, agents)) asked.looked_at = 0;  // who is forgotten goes by the tree again
     return refreshed(view, selector, agents, requirement, container_limit).highest(test);
   }
   const std::uint64_t before = tree_.looked_at();

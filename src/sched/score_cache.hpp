@@ -1,4 +1,4 @@
-// Scores of agents for requirements, kept until an agent changes.
+// Scores of agents for requirements: of those asked for often kept until an agent changes.
 #pragma once
 
 #include <array>

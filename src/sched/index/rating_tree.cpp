@@ -375,7 +375,8 @@ std::optional<AgentIndex> RatingTree::highest(const Rated& rated, const Requirem
     for (const AgentIndex a : std::span(leaf.agents).first(leaf.count)) {
       const auto traits = row(a).subspan(1);
       if (!covers(levels_[a], needs)) continue;
-      if (!may_win(rated.rater.bound(requirement, traits, traits), a)) continue;
+      if (!may_win(std::max(rated.rater.bound(requirement, traits, traits), kScoreMin), a))
+        continue;
       if (agents.architecture(a) != requirement.architecture ||
           agents.containers(a) > container_limit - requirement.containers ||
           !agents.labels_match(a, requirement.labels) || !agents.fits(a, requirement) || !test(a)) {

@@ -19,7 +19,7 @@ namespace bai::sched {
 
 inline constexpr std::int64_t kScoreMin = std::numeric_limits<std::int64_t>::min() + 1;
 
-// What a tree is made of and asked with; the same ones until it is built anew.
+// What a tree is made of and asked with; the same rater and agents until it is built anew.
 struct Rated {
   const SchedView& view;
   const Rater& rater;

@@ -288,7 +288,9 @@ class FragmentationRater final : public Rater {
           has -= kUnitsPerDevice;
           --whole;
         }
-        if (rest != 0) left[tightest_device(rest, left)] -= rest;
+        if (rest == 0) continue;
+        std::int64_t& from = left[tightest_device(rest, left)];
+        if (from >= rest) from -= rest;  // less is known of devices that the agent does not list
       }
     }
     return left;
