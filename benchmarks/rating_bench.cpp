@@ -77,13 +77,13 @@ class Cluster {
     cores_slot_ = *view.find_slot("cpu");
     devices_slot_ = *view.find_slot("cuda.shares");
     memory_slot_ = *view.find_slot("mem");
+    rater_ = rating_.rater(view);
     fill();
   }
 
   std::optional<AgentIndex> find(const Requirement& requirement, bool by_rating_all) {
     const SchedView view(*source_);
     if (!by_rating_all) return cache_.highest(view, rating_, table(), requirement, kNoLimit);
-    if (rater_ == nullptr) rater_ = rating_.rater(view);
     std::array<std::uint8_t, kBlock> match{};
     std::optional<AgentIndex> best;
     std::int64_t highest = 0;
@@ -165,10 +165,9 @@ class Cluster {
   void take(AgentIndex at, Requirement requirement) {
     const SchedView view(*source_);
     const auto pick = [&](SlotIndex slot, std::int64_t units, std::span<const std::int64_t> free) {
-      if (cache_.rater() == nullptr) return tightest_device(units, free);
       PendingSession session;
       Demand demand{session, requirement};
-      demand.rater = cache_.rater();
+      demand.rater = rater_.get();
       return rating_.device(view, demand, at, slot, units, free);
     };
     auto devices = choose_devices(table(), at, requirement, pick);

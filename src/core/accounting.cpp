@@ -174,19 +174,14 @@ std::optional<BrokenLimit> broken_slots(const State& state, std::string_view sco
                                         std::string_view kind, const SlotMap& used,
                                         const SlotMap& requested, const SlotMap& limits,
                                         bool unlisted_is_zero) {
-  BrokenLimit broken{fmt::format("{}_check-limit_forbidden", kind), fmt::format("{}:", scope)};
+  BrokenLimit broken{fmt::format("{}_check-limit_forbidden", kind), std::string(scope)};
   for (const auto& [name, amount] : requested) {
     if (amount.units == 0) continue;
     const bool listed = limits.contains(name);
     if (!listed && !unlisted_is_zero) continue;
-    const Amount limit = limits.get(name), total = used.get(name) + amount;
-    if (limit.is_infinite() || total <= limit) continue;
-    const SlotType type = state.slot_types().type_of(name);
-    const auto text = [&](Amount a) { return format_amount_humanized(type, a); };
-    broken.text += fmt::format("{} {}: used {} + requested {} > limit {} (over by {})",
-                               broken.over.empty() ? "" : ";", name, text(used.get(name)),
-                               text(amount), text(limit), text(total - limit));
-    broken.over.set(name, total - limit);
+    const Amount limit = limits.get(name), now = used.get(name);
+    if (limit.is_infinite() || now + amount <= limit) continue;
+    broken.add(state.slot_types().type_of(name), name, now, amount, limit);
   }
   if (broken.over.empty()) return std::nullopt;
   return broken;

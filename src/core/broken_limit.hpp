@@ -12,6 +12,9 @@ struct BrokenLimit {
   std::string text;            // whose limit, and by how much
   SlotMap over = {};           // by how much
   std::string code = "quota";  // PendingReason::code
+
+  // Of a slot `used` and `requested` are together more than `limit`.
+  void add(SlotType type, const std::string& slot, Amount used, Amount requested, Amount limit);
 };
 
 }  // namespace bai::core

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace bai::core {
@@ -64,33 +65,33 @@ std::optional<BrokenLimit> broken_cohort(const State& state, const Session& sess
     }
   }
   const SlotMap& used = Together::usage_of(state, project.id);
+  const auto limit_of = [](std::string whose) {
+    return BrokenLimit{"group_check-limit_forbidden", std::move(whose)};
+  };
+  // As the planner tells them: what the project itself exceeds comes first, and what others will
+  // give back comes last.
+  BrokenLimit own = limit_of("project"), borrowed = limit_of("project with what it may borrow"),
+              exhausted = limit_of(fmt::format("cohort {}", project.cohort)), lent = exhausted;
+  lent.code = "reclaim";
   for (const auto& [name, amount] : session.requested_slots) {
     if (amount.units == 0) continue;
     const SlotType type = state.slot_types().type_of(name);
-    const auto text = [&](Amount a) { return format_amount_humanized(type, a); };
-    const auto broken = [&](std::string_view what, Amount now, Amount limit) {
-      BrokenLimit found{
-          "group_check-limit_forbidden",
-          fmt::format("{}: {}: used {} + requested {} > limit {} (over by {})", what, name,
-                      text(now), text(amount), text(limit), text(now + amount - limit))};
-      found.over.set(name, now + amount - limit);
-      return found;
-    };
-    const SlotMap& own = project.total_resource_slots;
-    const Amount limit = own.contains(name) ? own.get(name) : kInfiniteAmount;
-    const Amount now = used.get(name);
-    if (!limit.is_infinite() && now + amount > limit) {
-      if (!session.is_preemptible) return broken("project", now, limit);
-      const SlotMap& more = project.borrowing_limit;
+    const SlotMap &limits = project.total_resource_slots, &more = project.borrowing_limit;
+    const Amount limit = limits.contains(name) ? limits.get(name) : kInfiniteAmount;
+    const Amount now = used.get(name), held = together.held.get(name), all = together.all(name);
+    const bool is_borrowed = !limit.is_infinite() && now + amount > limit;
+    if (is_borrowed) {
+      if (!session.is_preemptible) own.add(type, name, now, amount, limit);
       if (more.contains(name) && !more.get(name).is_infinite() &&
           now + amount > limit + more.get(name)) {
-        return broken("project with what it may borrow", now, limit + more.get(name));
+        borrowed.add(type, name, now, amount, limit + more.get(name));
       }
     }
-    const Amount all = together.all(name);
-    if (!all.is_infinite() && together.held.get(name) + amount > all) {
-      return broken(fmt::format("cohort {}", project.cohort), together.held.get(name), all);
-    }
+    if (all.is_infinite() || held + amount <= all) continue;
+    (is_borrowed ? exhausted : lent).add(type, name, held, amount, all);
+  }
+  for (BrokenLimit* broken : {&own, &borrowed, &exhausted, &lent}) {
+    if (!broken->over.empty()) return std::move(*broken);
   }
   return std::nullopt;
 }

@@ -22,7 +22,7 @@ class AmountBitmaps {
   void set(AgentIndex agent, std::int64_t amount) noexcept;
 
   // Who has at least so much: all of `sure`, and nobody who is not of `maybe`. Both are the same
-  // when the amount is a threshold. Bits behind the last agent may be set.
+  // when the amount is a threshold.
   struct Bounds {
     const std::uint64_t* sure = nullptr;
     const std::uint64_t* maybe = nullptr;

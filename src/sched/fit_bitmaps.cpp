@@ -57,7 +57,9 @@ std::int64_t FitBitmaps::amount(const AgentTable& agents, AgentIndex agent, cons
 
 void FitBitmaps::follow(const AgentTable& agents) {
   const auto& changed = agents.changed();
-  if (epoch_ != agents.epoch() || changed.size() - followed_ > agents.size()) {
+  // To follow more changes takes longer than to look at all agents.
+  const std::size_t lag_max = 64 + agents.size() / 16;
+  if (epoch_ != agents.epoch() || changed.size() - followed_ > lag_max) {
     for (Column& column : columns_) {
       column.is_built = false;
       column.scans = 0;

@@ -96,8 +96,8 @@ std::optional<AgentIndex> ScoreCache::highest(const SchedView& view, const Score
   const Rated rated{view, *rater_, agents};
   Asked& asked = lately_[key % kLately];
   if (asked.key != key) asked = {key, 0};
-  // What searches in the tree for the same have cost more than rating all once is asked often.
-  if (keeps(key, agents) || asked.looked_at > agents.size() || !has_tree(rated)) {
+  const bool is_asked_often = asked.looked_at / limits_.looks_for_scores > agents.size();
+  if (keeps(key, agents) || is_asked_often || !has_tree(rated)) {
     if (!keeps(key, agents)) asked.looked_at = 0;  // who is forgotten goes by the tree again
     return refreshed(view, selector, agents, requirement, container_limit).highest(test);
   }

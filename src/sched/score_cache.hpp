@@ -44,6 +44,9 @@ struct ScoreCacheLimits {
   std::size_t tree_from = 512;         // agents: fewer are rated as fast
   std::uint32_t ratings_for_tree = 8;  // of all agents: as much work as to make a tree
   std::size_t scores_max = 8'000'000;  // kept before all are forgotten
+  // Looks at agents in the tree for the same requirement, for each agent that there is, before the
+  // scores of all are kept: about what these cost.
+  std::uint64_t looks_for_scores = 1;
 };
 
 // Belongs to one selector of one resource group.

@@ -51,6 +51,12 @@ Levels RatingTree::needs(const Requirement& requirement) const noexcept {
   return needs;
 }
 
+void RatingTree::clear() noexcept {
+  const std::uint64_t looked_at = looked_at_;
+  *this = {};
+  looked_at_ = looked_at;
+}
+
 void RatingTree::build(const Rated& rated) {
   const AgentTable& agents = rated.agents;
   width_ = 1 + rated.rater.traits();
@@ -315,7 +321,6 @@ void RatingTree::update(const Rated& rated, AgentIndex agent) {
 
 void RatingTree::follow(const Rated& rated) {
   const auto& changed = rated.agents.changed();
-  if (changed.size() - followed_ > rated.agents.size()) return build(rated);
   for (; followed_ < changed.size(); ++followed_) {
     const AgentIndex agent = changed[followed_];
     if (followed_ + 1 < changed.size() && changed[followed_ + 1] == agent) continue;

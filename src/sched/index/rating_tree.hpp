@@ -29,15 +29,17 @@ struct Rated {
 // Not thread-safe.
 class RatingTree {
  public:
+  // Whether there is one that follows the agents sooner than they are all rated.
   bool is_built(const Rated& rated) const noexcept {
-    return !nodes_.empty() && !is_deep_ && epoch_ == rated.agents.epoch();
+    const std::size_t lag_max = 64 + rated.agents.size() / 16;
+    return !nodes_.empty() && !is_deep_ && epoch_ == rated.agents.epoch() &&
+           rated.agents.changed().size() - followed_ <= lag_max;
   }
-  // Once per epoch of the agents; `highest` follows the changes after that by itself.
   void build(const Rated& rated);
-  void clear() noexcept { nodes_.clear(); }
+  void clear() noexcept;
 
   // The agent with the highest score, the first among equals, of those that AgentTable::match and
-  // `test` take.
+  // `test` take. Where is_built().
   std::optional<AgentIndex> highest(const Rated& rated, const Requirement& requirement,
                                     std::uint32_t container_limit, const AgentTest& test);
   // Agents and nodes that searches have looked at one by one, so far.

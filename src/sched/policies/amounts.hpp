@@ -69,4 +69,43 @@ class Amounts {
   std::optional<SlotIndex> cpu_, device_;
 };
 
+// Rates agents by what they have free of the two.
+class AmountRater : public Rater {
+ public:
+  // `falls`: scores fall with what is free; otherwise they grow.
+  AmountRater(const AmountOptions& options, const SchedView& view, bool falls)
+      : options_(options), amounts_(view, options), falls_(falls) {}
+
+  std::int64_t score(const SchedView& view, const Requirement& requirement,
+                     AgentIndex agent) const final {
+    return rate(requirement, amounts_.free_cpu(view, agent), amounts_.free_device(view, agent));
+  }
+  std::size_t traits() const final { return 2; }
+  void describe(const SchedView& view, AgentIndex agent,
+                std::span<std::int64_t> traits) const final {
+    traits[0] = amounts_.free_cpu(view, agent);
+    traits[1] = amounts_.free_device(view, agent);
+  }
+  std::int64_t bound(const Requirement& requirement, std::span<const std::int64_t> least,
+                     std::span<const std::int64_t> most) const final {
+    return falls_ ? rate(requirement, least[0], least[1]) : rate(requirement, most[0], most[1]);
+  }
+
+ protected:
+  // Never in the other direction, also when it is rounded.
+  virtual std::int64_t rate(const Requirement& requirement, std::int64_t free_cpu,
+                            std::int64_t free_device) const = 0;
+  // A share of whole agents in percent, towards 0.
+  static std::int64_t percent(double share) noexcept {
+    constexpr double kMost = 1e15;
+    return static_cast<std::int64_t>(100 * std::clamp(share, -kMost, kMost));
+  }
+
+  const AmountOptions& options_;
+  const Amounts amounts_;
+
+ private:
+  const bool falls_;
+};
+
 }  // namespace bai::sched

@@ -30,45 +30,25 @@ class WeightedFit final : public ScoreSelector {
   }
 
  private:
-  class FitRater final : public Rater {
+  class FitRater final : public AmountRater {
    public:
     FitRater(Fit fit, const AmountOptions& options, const SchedView& view)
-        : fit_(fit), options_(options), amounts_(view, options) {}
-
-    std::int64_t score(const SchedView& view, const Requirement& requirement,
-                       AgentIndex agent) const override {
-      return rate(requirement, amounts_.free_cpu(view, agent), amounts_.free_device(view, agent));
-    }
-
-    std::size_t traits() const override { return 2; }
-    void describe(const SchedView& view, AgentIndex agent,
-                  std::span<std::int64_t> traits) const override {
-      traits[0] = amounts_.free_cpu(view, agent);
-      traits[1] = amounts_.free_device(view, agent);
-    }
-    std::int64_t bound(const Requirement& requirement, std::span<const std::int64_t> least,
-                       std::span<const std::int64_t> most) const override {
-      const bool best = fit_ == Fit::Best || fit_ == Fit::BestExact;
-      return best ? rate(requirement, least[0], least[1]) : rate(requirement, most[0], most[1]);
-    }
+        : AmountRater(options, view, fit == Fit::Best || fit == Fit::BestExact), fit_(fit) {}
 
    private:
-    // Falls (best fit) or grows (worst fit) with what is free, also when it is rounded.
     std::int64_t rate(const Requirement& requirement, std::int64_t free_cpu,
-                      std::int64_t free_device) const {
+                      std::int64_t free_device) const override {
       const std::int64_t cpu = free_cpu - amounts_.cpu(requirement);
       const std::int64_t device = free_device - amounts_.device(requirement);
       if (fit_ == Fit::BestExact) return -(cpu + kExactWeight * device);
       if (fit_ == Fit::WorstExact) return cpu + kExactWeight * device;
       const double left = 0.5 * static_cast<double>(cpu) / options_.cpu_scale +
                           0.5 * static_cast<double>(device) / options_.device_scale;
-      return static_cast<std::int64_t>(100 * (fit_ == Fit::Best ? 1 - left : left));
+      return percent(fit_ == Fit::Best ? 1 - left : left);
     }
 
     static constexpr std::int64_t kExactWeight = 16;
     Fit fit_;
-    const AmountOptions& options_;
-    Amounts amounts_;
   };
 
   Fit fit_;

@@ -211,6 +211,19 @@ TEST_CASE("a quota that shrank refuses a placement, and its sentence says by how
   CHECK(w.place(id, {"a1"}).placed == 1);
 }
 
+TEST_CASE("a limit says by how much each slot exceeds it") {
+  World w;
+  w.add_agent("a1", "64", "64g");
+  const SessionId id = w.create(wanting("sess", "4"));
+  w.set_policy(R"("total_resource_slots": {"cpu": "3", "mem": "512m"})");
+  const auto broken = core::broken_limit(w.state(), w.session(id));
+  REQUIRE(broken);
+  CHECK(broken->text ==
+        "user: cpu: used 0 + requested 4 > limit 3 (over by 1); "
+        "mem: used 0 + requested 1g > limit 512m (over by 512m)");
+  CHECK(broken->over == SlotMap{{"cpu", Amount{1000}}, {"mem", Amount{std::int64_t{512} << 20}}});
+}
+
 TEST_CASE("slots that a policy does not list are free or forbidden, as it says") {
   World w;
   w.add_agent("a1");
@@ -254,10 +267,12 @@ TEST_CASE("project and domain limits count everybody in them") {
   w.load(R"({"projects": [{"id": "00000000-0000-0000-0000-0000000000a1",
                            "total_resource_slots": {"cpu": "4"}}]})");
   CHECK(limit_text(w, id).starts_with("project: cpu: used 3 + requested 2"));
+  CHECK(core::broken_limit(w.state(), w.session(id))->kind == "group_check-limit_forbidden");
   w.load(R"({"projects": [{"id": "00000000-0000-0000-0000-0000000000a1",
                            "total_resource_slots": {}}],
              "domains": [{"name": "default", "total_resource_slots": {"cpu": "4"}}]})");
   CHECK(limit_text(w, id).starts_with("domain: cpu: used 3 + requested 2"));
+  CHECK(core::broken_limit(w.state(), w.session(id))->kind == "domain_check-limit_forbidden");
   CHECK(w.place(id, {"a1"}).refused == 1);
 }
 

@@ -50,4 +50,29 @@ TEST_CASE("a placement keeps to the borrowing limit") {
   CHECK(is_placed(w, 3));
 }
 
+TEST_CASE("a placement that its cohort refuses says of which limit and by how much") {
+  const auto refusal = [](World& w, std::int64_t cpu, bool is_preemptible) {
+    CHECK_FALSE(is_placed(w, cpu, is_preemptible));
+    std::shared_ptr<const PendingReason> reason;
+    w.state().table<Session>().for_each([&](const Session& s) {
+      if (s.status == SessionStatus::Pending && s.pending_reason) reason = s.pending_reason;
+      return true;
+    });
+    REQUIRE(reason != nullptr);
+    CHECK(reason->kind == "group_check-limit_forbidden");
+    return reason;
+  };
+  World own = lenders("3"), more = lenders("8", R"({"cpu": "1"})"), all = lenders("3");
+  const auto not_borrowed = refusal(own, 3, false), too_much = refusal(more, 4, true),
+             exhausted = refusal(all, 6, true);
+  CHECK(not_borrowed->code == "quota");
+  CHECK(
+      not_borrowed->message.starts_with("A limit is reached: project: cpu: used 0 + requested 3"));
+  CHECK(not_borrowed->missing == SlotMap{{"cpu", Amount{1000}}});
+  CHECK(too_much->message.starts_with("A limit is reached: project with what it may borrow: cpu:"));
+  CHECK(too_much->missing == SlotMap{{"cpu", Amount{1000}}});
+  CHECK(exhausted->code == "quota");
+  CHECK(exhausted->message.starts_with("A limit is reached: cohort"));
+}
+
 }  // namespace bai::test

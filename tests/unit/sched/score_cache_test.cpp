@@ -156,7 +156,7 @@ TEST_CASE("the agent with the highest score is the one of all scores made anew")
       REQUIRE(rating != nullptr);
       Cluster cluster(seed);
       sched::Mirror mirror;
-      sched::ScoreCache kept, bounded({1, 0});
+      sched::ScoreCache kept, bounded({1, 0, 8'000'000, 1'000'000}), both({1, 0});
       std::unique_ptr<const Rater> rater;
       std::uint64_t settings = 0;
       sched::RatingTree tree;
@@ -192,6 +192,7 @@ TEST_CASE("the agent with the highest score is the one of all scores made anew")
           }
           REQUIRE(scores.highest(may) == best);
           REQUIRE(bounded.highest(view, *rating, agents, requirement, 40, may) == best);
+          REQUIRE(both.highest(view, *rating, agents, requirement, 40, may) == best);
           if (rater == nullptr || settings != agents.settings_epoch()) {
             rater = rating->rater(view);
             settings = agents.settings_epoch();
